@@ -1,0 +1,22 @@
+/* base/num.h: text to numbers, the same in every locale, whole field or nothing. */
+#ifndef DLT_BASE_NUM_H
+#define DLT_BASE_NUM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * Decimal integer "[-+]?[0-9]+" filling all `bytes`; false if it is anything else or outside int64.
+ * Hexadecimal "0x1f" and octal "0o17" as in the YAML 1.2 core schema.
+ */
+bool dlt_parse_i64(const char *text, size_t bytes, int64_t *value);
+/**
+ * Decimal number "[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?" filling all `bytes`, correctly rounded.
+ * Overflow gives false, underflow the nearest value. "nan" and "inf" are not numbers here: ask dlt_parse_special.
+ */
+bool dlt_parse_double(const char *text, size_t bytes, double *value);
+/** ".nan", "nan", "NaN", ".inf", "inf", "-inf", "Infinity" and the like; false for anything else. */
+bool dlt_parse_special(const char *text, size_t bytes, double *value);
+
+#endif

@@ -1,0 +1,63 @@
+/* base/text.h: building, measuring and comparing text. */
+#ifndef DLT_BASE_TEXT_H
+#define DLT_BASE_TEXT_H
+
+#include "base/status.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/** A growing text; starts as {0}. Failure is sticky: ask `failed` once at the end. */
+typedef struct dlt_buf {
+    char *data; /* NUL-terminated, or NULL while empty */
+    size_t length, room;
+    bool failed;
+} dlt_buf;
+
+void dlt_buf_release(dlt_buf *buf);
+/** Empties the text, keeps its memory. */
+void dlt_buf_reset(dlt_buf *buf);
+void dlt_buf_append(dlt_buf *buf, const char *text, size_t bytes);
+void dlt_buf_string(dlt_buf *buf, const char *text);
+void dlt_buf_char(dlt_buf *buf, char c);
+void dlt_buf_printf(dlt_buf *buf, const char *fmt, ...) DLT_PRINTF(2, 3);
+void dlt_buf_vprintf(dlt_buf *buf, const char *fmt, va_list args) DLT_PRINTF(2, 0);
+/** Appends text with control bytes and invalid UTF-8 as \xNN, so that input cannot steer a terminal. */
+void dlt_buf_escaped(dlt_buf *buf, const char *text, size_t bytes);
+/** The text, never NULL. */
+const char *dlt_buf_text(const dlt_buf *buf);
+
+/** Shortest decimal text that reads back as the same double ("0.001", "1e-07", "nan", "inf"). At least 32 bytes. */
+void dlt_format_double(double value, char *text, size_t room);
+/** Shortest decimal text that reads back as the same float. */
+void dlt_format_float(float value, char *text, size_t room);
+/** "512 B", "14.2 MiB", "1.5 GiB": one decimal, binary units. */
+void dlt_format_bytes(uint64_t bytes, char *text, size_t room);
+/** "34,826": groups of three. */
+void dlt_format_count(int64_t count, char *text, size_t room);
+/** "1.9 s", "2 min 10 s", "3 h 05 min": as people say it. */
+void dlt_format_seconds(double seconds, char *text, size_t room);
+
+/** Least number of insertions, deletions, replacements and swaps of neighbours that turn a into b; case counts half.
+ * Texts over 64 bytes count as different by their lengths. Result in half steps. */
+int dlt_edit_distance(const char *a, const char *b);
+/**
+ * Index of the name most like `text`, or -1 if none is close enough to be meant (a third of its length).
+ * names has count entries, NULL ones are skipped.
+ */
+int dlt_nearest(const char *text, const char *const *names, size_t count);
+
+/** True if the bytes are valid UTF-8 (no overlong forms, no surrogates, at most U+10FFFF). */
+bool dlt_utf8_valid(const char *text, size_t bytes);
+/** Characters in a valid UTF-8 text. */
+size_t dlt_utf8_length(const char *text, size_t bytes);
+bool dlt_text_starts(const char *text, const char *prefix);
+bool dlt_text_ends(const char *text, const char *suffix);
+/** Equal without regard to ASCII case. */
+bool dlt_text_same(const char *a, const char *b);
+/** Keras' name of a class: "MaxPooling2D" -> "max_pooling2d" (keras-files.md 1.3). room: 2 * strlen + 1. */
+void dlt_snake_case(const char *name, char *text, size_t room);
+
+#endif
