@@ -1,0 +1,93 @@
+/* schema/spec.h: the run spec: a model file, typed, complete (defaults filled in) and constant.
+ *
+ * Stage of the path of data: YAML text -> node tree -> **run spec** -> data signature -> graph ... */
+#ifndef DLT_SCHEMA_SPEC_H
+#define DLT_SCHEMA_SPEC_H
+
+#include "base/arena.h"
+#include "base/kind.h"
+
+typedef enum dlt_precision { DLT_PRECISION_F32, DLT_PRECISION_MIXED_BF16, DLT_PRECISION_MIXED_F16 } dlt_precision;
+typedef enum dlt_shuffle_mode { DLT_SHUFFLE_OFF, DLT_SHUFFLE_ON, DLT_SHUFFLE_BATCH } dlt_shuffle_mode;
+typedef enum dlt_non_finite { DLT_NON_FINITE_STOP, DLT_NON_FINITE_SKIP, DLT_NON_FINITE_ROLLBACK } dlt_non_finite;
+typedef enum dlt_kernels { DLT_KERNELS_AUTO, DLT_KERNELS_REFERENCE } dlt_kernels;
+
+/** data: */
+typedef struct dlt_data_spec {
+    const dlt_item *train;      /* category "source"; NULL only for files that are merely checked or predicted with */
+    const dlt_item *validation; /* category "validation": a source, or kind `split` (dlt_split_params); NULL: none */
+    const dlt_item *test;       /* category "source"; NULL: none */
+    dlt_opt_int memory;         /* bytes of records kept in memory; absent: a quarter of the machine's */
+    dlt_opt_int workers;        /* threads that read ahead; absent: chosen */
+    const char *cache;          /* folder of packed sources; NULL: the user's cache folder */
+} dlt_data_spec;
+
+/** validation: {split: 0.1} or {split: {fraction: 0.1, shuffle: true, stratify: true}} (decisions 7) */
+typedef struct dlt_split_params {
+    double fraction;
+    bool shuffle, stratify;
+} dlt_split_params;
+
+/** fit: */
+typedef struct dlt_fit_spec {
+    int64_t epochs, batch_size, initial_epoch;
+    dlt_opt_int steps_per_epoch, validation_steps, validation_batch_size;
+    int64_t validation_freq;
+    int shuffle;               /* dlt_shuffle_mode */
+    dlt_float_map class_weight; /* word "balanced", or class name or number -> weight */
+    dlt_items callbacks;       /* category "callback" */
+    int non_finite;            /* dlt_non_finite */
+    dlt_opt_float save_every_min; /* minutes between checkpoints inside an epoch */
+    int64_t keep;              /* checkpoints kept besides the best */
+} dlt_fit_spec;
+
+typedef struct dlt_spec {
+    const char *name;   /* of the model; default: the file's name without its suffix */
+    int64_t seed;
+    const char *device; /* auto | cpu | cuda | cuda:N */
+    int precision;      /* dlt_precision */
+    bool deterministic, tune;
+    int kernels;        /* dlt_kernels */
+    dlt_data_spec data;
+    dlt_items layers;         /* category "layer" */
+    const dlt_item *optimizer; /* category "optimizer" */
+    const dlt_item *loss;      /* category "loss"; NULL: none (predict only) */
+    dlt_items metrics;         /* category "metric" */
+    dlt_items weighted_metrics;
+    dlt_fit_spec fit;
+} dlt_spec;
+
+/** Places of what a whole-model check complains about; index by field name as in dlt_item_pos. */
+typedef struct dlt_run_spec {
+    dlt_spec value;
+    const dlt_item *root;  /* the same as items: kind `model`, params == &value; the sections data and fit have their
+                              places through dlt_run_spec_pos */
+    const char *file;      /* the model file as the user named it */
+    const char *folder;    /* relative paths were taken against it */
+    char digest[65];       /* of everything that changes what is trained (decisions 29) */
+} dlt_run_spec;
+
+/** One `-o key.path=value`. */
+typedef struct dlt_override {
+    const char *text;
+} dlt_override;
+
+typedef struct dlt_load_options {
+    const char *const *overrides; /* "fit.epochs=3", in order */
+    size_t override_count;
+    bool stored; /* the text comes from a checkpoint: no include, no variables, paths are not resolved (decisions 31) */
+} dlt_load_options;
+
+/**
+ * Reads a model file into a run spec. All mistakes are reported, not only the first; *spec is NULL if there is any.
+ * path "-" is standard input. Everything lives in `arena`.
+ */
+dlt_status dlt_spec_load(dlt_arena *arena, const dlt_catalogue *catalogue, const char *path,
+                         const dlt_load_options *options, const dlt_run_spec **spec, dlt_diag *diag);
+/** The same from a text. */
+dlt_status dlt_spec_parse(dlt_arena *arena, const dlt_catalogue *catalogue, const char *name, const char *text,
+                          size_t bytes, const dlt_load_options *options, const dlt_run_spec **spec, dlt_diag *diag);
+/** Place of the value at a path ("fit.batch_size", "data.train", "loss"), or of the file's first line. */
+dlt_pos dlt_run_spec_pos(const dlt_run_spec *spec, const char *path);
+
+#endif
