@@ -12,7 +12,7 @@ uint32_t dlt_fnv1a(const char *text)
     return hash;
 }
 
-double dlt_normal(uint64_t seed, uint32_t stream, uint64_t sample, uint64_t element)
+double dlt_random_normal(uint64_t seed, uint32_t stream, uint64_t sample, uint64_t element)
 {
     /* (bits + 0.5) / 2^32 lies strictly inside (0, 1): the logarithm is finite */
     const double u = ((double)dlt_random_bits(seed, stream, sample, 2 * element) + 0.5) * 0x1p-32;

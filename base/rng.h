@@ -49,13 +49,13 @@ static inline float dlt_uniform_of(uint32_t bits)
 }
 
 /** Uniform in [0, 1) for initialisers, split keys and the like. */
-static inline float dlt_uniform(uint64_t seed, uint32_t stream, uint64_t sample, uint64_t element)
+static inline float dlt_random_uniform(uint64_t seed, uint32_t stream, uint64_t sample, uint64_t element)
 {
     return dlt_uniform_of(dlt_random_bits(seed, stream, sample, element));
 }
 
 /** Standard normal by Box-Muller from elements 2i and 2i+1 of the stream. */
-double dlt_normal(uint64_t seed, uint32_t stream, uint64_t sample, uint64_t element);
+double dlt_random_normal(uint64_t seed, uint32_t stream, uint64_t sample, uint64_t element);
 
 /** Order of rows: a keyed bijection of [0, count), so that the row at any position is found without a table. */
 typedef struct dlt_shuffle {
