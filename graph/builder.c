@@ -90,15 +90,15 @@ static const char *joined(dlt_builder *b, const char *above, const char *name)
     return above[0] == '\0' ? dlt_arena_string(b->arena, name) : dlt_arena_printf(b->arena, "%s/%s", above, name);
 }
 
-void dlt_scope_enter(dlt_builder *b, const char *name, const char *group, dlt_pos pos, bool trainable)
+static void enter(dlt_builder *b, const char *path, const char *group, dlt_pos pos, bool trainable)
 {
     const dlt_scope *above = &b->scopes[b->depth - 1];
-    dlt_scope scope = {.path = joined(b, above->path, name),
-                       .group = joined(b, above->group, group),
+    dlt_scope scope = {.path = path,
+                       .group = group,
                        .pos = pos.line > 0 ? pos : above->pos,
                        .trainable = trainable && above->trainable,
                        .fold = above->fold};
-    if (scope.path == NULL || scope.group == NULL) {
+    if (path == NULL || group == NULL) {
         dlt_builder_out_of_memory(b);
         scope.path = scope.group = "";
     }
@@ -108,6 +108,17 @@ void dlt_scope_enter(dlt_builder *b, const char *name, const char *group, dlt_po
         return;
     }
     b->scopes[b->depth++] = scope;
+}
+
+void dlt_scope_enter(dlt_builder *b, const char *name, const char *group, dlt_pos pos, bool trainable)
+{
+    const dlt_scope *above = &b->scopes[b->depth - 1];
+    enter(b, joined(b, above->path, name), joined(b, above->group, group), pos, trainable);
+}
+
+void dlt_scope_enter_at(dlt_builder *b, const char *path, const char *group, bool trainable)
+{
+    enter(b, path, group, (dlt_pos){0}, trainable);
 }
 
 void dlt_scope_leave(dlt_builder *b)
@@ -125,6 +136,21 @@ void dlt_scope_fold(dlt_builder *b, int64_t steps)
 const char *dlt_scope_path(const dlt_builder *b)
 {
     return b->scopes[b->depth - 1].path;
+}
+
+const char *dlt_scope_group(const dlt_builder *b)
+{
+    return b->scopes[b->depth - 1].group;
+}
+
+void dlt_builder_set_context(dlt_builder *b, void *context)
+{
+    b->context = context;
+}
+
+void *dlt_builder_context(const dlt_builder *b)
+{
+    return b->context;
 }
 
 dlt_pos dlt_scope_pos(const dlt_builder *b)

@@ -50,8 +50,14 @@ void dlt_scope_enter(dlt_builder *b, const char *name, const char *group, dlt_po
 void dlt_scope_leave(dlt_builder *b);
 /** Until the scope is left, axis 0 holds `steps` rows for each sample (TimeDistributed): random numbers follow samples. */
 void dlt_scope_fold(dlt_builder *b, int64_t steps);
-/** Path of the present scope: "residual/conv2d_1". */
+/** Enters a scope whose paths are given whole: that of a layer which is used again. Keeps the place. */
+void dlt_scope_enter_at(dlt_builder *b, const char *path, const char *group, bool trainable);
+/** Path of the present scope: "residual/conv2d_1"; and its group in weights files. */
 const char *dlt_scope_path(const dlt_builder *b);
+const char *dlt_scope_group(const dlt_builder *b);
+/** Something that who builds wants to find again (layers/layer.c keeps the model there). */
+void dlt_builder_set_context(dlt_builder *b, void *context);
+void *dlt_builder_context(const dlt_builder *b);
 dlt_pos dlt_scope_pos(const dlt_builder *b);
 /** From here on nodes belong to this phase. */
 void dlt_builder_phase(dlt_builder *b, dlt_phase phase);

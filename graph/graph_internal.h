@@ -28,6 +28,7 @@ struct dlt_builder {
     dlt_value *flat;     /* what dlt_assign_flat was given, or NULL */
     dlt_names streams;   /* random streams used so far, and how often */
     bool guarded;
+    void *context;
 };
 
 /** A node at the end of the list with copies of inputs and attributes; no outputs yet. NULL: sticky failure. */
