@@ -235,6 +235,7 @@ dlt_node *dlt_node_add(dlt_builder *b, dlt_op op, dlt_value *const *inputs, int 
                        .own_inputs = count,
                        .inputs = in,
                        .attrs = copy,
+                       .attrs_size = copy != NULL ? attrs_size : 0,
                        .layer = scope->path,
                        .pos = scope->pos};
     g->nodes[g->node_count++] = node;
@@ -316,6 +317,7 @@ dlt_value *dlt_current(dlt_builder *b, dlt_variable *variable)
             return NULL;
         }
         v->storage = variable->storage;
+        v->layout = variable->layout;
         b->read[variable->id] = b->current[variable->id] = v;
     }
     return b->current[variable->id];
@@ -596,6 +598,7 @@ dlt_value *dlt_flat_params(dlt_builder *b)
         dlt_node_simple(b, DLT_OP_FLAT, values, count, NULL, 0, b->options.real, DLT_SHAPE(flat_count(b)));
     if (flat != NULL) {
         flat->storage = DLT_PARAM;
+        flat->layout.kind = DLT_LAYOUT_FLAT;
     }
     return flat;
 }
@@ -606,6 +609,7 @@ dlt_value *dlt_flat_grads(dlt_builder *b, dlt_value *const *grads, int count)
         dlt_node_simple(b, DLT_OP_FLAT, grads, count, NULL, 0, b->options.real, DLT_SHAPE(flat_count(b)));
     if (flat != NULL) {
         flat->storage = DLT_GRAD;
+        flat->layout.kind = DLT_LAYOUT_FLAT;
     }
     return flat;
 }
@@ -619,7 +623,8 @@ dlt_value *dlt_flat_slot(dlt_builder *b, const char *name, double constant, dlt_
                          .shape = DLT_SHAPE(flat_count(b)),
                          .storage = DLT_STATE,
                          .constant = constant,
-                         .layer = "optimizer"};
+                         .layer = "optimizer",
+                         .layout = {.kind = DLT_LAYOUT_FLAT}};
     dlt_value *v = like.path != NULL ? dlt_variable_value(b, &like) : dlt_builder_out_of_memory(b);
     if (variable != NULL) {
         *variable = v != NULL ? dlt_variables_find(b->graph->variables, like.path) : NULL;

@@ -31,6 +31,7 @@ typedef struct dlt_ew_attrs {
     dlt_ew op;
     double value;       /* CONST */
     int axis;           /* INDEX: axis of the domain, from 0 */
+    dlt_dtype type;     /* CAST: the result is as if it had been stored in this type */
     uint32_t stream;    /* UNIFORM */
     uint64_t seed;      /* UNIFORM */
     int64_t per_sample; /* UNIFORM: elements that belong to one sample; element = flat % per_sample,

@@ -67,6 +67,9 @@ const char *dlt_layout_text(dlt_layout layout, char *text, size_t room)
     case DLT_LAYOUT_KERNEL_BLOCKED:
         snprintf(text, room, "kernel%ux%u", (unsigned)layout.in_block, (unsigned)layout.block);
         break;
+    case DLT_LAYOUT_FLAT:
+        snprintf(text, room, "flat");
+        break;
     default:
         snprintf(text, room, "backend%u:%u", (unsigned)layout.kind, (unsigned)layout.block);
     }
@@ -152,4 +155,48 @@ int64_t dlt_variables_count_weights(const dlt_variables *variables, bool trainab
         }
     }
     return count;
+}
+
+int64_t dlt_variable_bytes(const dlt_variables *variables, const dlt_variable *variable)
+{
+    if (variable->layout.kind == DLT_LAYOUT_FLAT) {
+        return variables->trainable_bytes;
+    }
+    return dlt_shape_count(&variable->shape) * (int64_t)dlt_dtype_size(variable->type);
+}
+
+/* Puts a variable behind `*end`; false on overflow. */
+static bool place(const dlt_variables *variables, dlt_variable *v, int64_t *end)
+{
+    const int64_t bytes = dlt_variable_bytes(variables, v);
+    v->offset = *end;
+    return bytes >= 0 && !__builtin_add_overflow(*end, bytes, end) &&
+           !__builtin_add_overflow(*end, (int64_t)DLT_VARIABLE_ALIGN - 1, end) &&
+           (*end = *end / DLT_VARIABLE_ALIGN * DLT_VARIABLE_ALIGN, true);
+}
+
+bool dlt_variables_close(dlt_variables *variables)
+{
+    bool fits = true;
+    variables->param_bytes = variables->state_bytes = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < variables->count && fits; i++) {
+            dlt_variable *v = variables->list[i];
+            if (v->storage == DLT_PARAM && v->trainable == (pass == 0)) {
+                fits = place(variables, v, &variables->param_bytes);
+                v->grad_offset = v->offset;
+            }
+        }
+        if (pass == 0) {
+            variables->trainable_bytes = variables->grad_bytes = variables->param_bytes;
+        }
+    }
+    for (int i = 0; i < variables->count && fits; i++) {
+        dlt_variable *v = variables->list[i];
+        if (v->storage == DLT_STATE) {
+            fits = place(variables, v, &variables->state_bytes);
+        }
+    }
+    variables->closed = true;
+    return fits;
 }

@@ -54,12 +54,14 @@ typedef enum dlt_phase { DLT_PHASE_FORWARD, DLT_PHASE_BACKWARD, DLT_PHASE_UPDATE
 /**
  * Physical layout. ROW_MAJOR: as the logical shape says. CHANNEL_BLOCKED: axis C (the last) of (N, ..., C) is split:
  * (N, C / block, ..., block), C a multiple of block. KERNEL_BLOCKED: (KH, KW, I, O) lies as (O / block, I / in_block, KH, KW,
- * in_block, block). Backends may add kinds of their own from DLT_LAYOUT_BACKEND on; only they read those.
+ * in_block, block). FLAT: the trainable variables one after another with their padding (FLAT nodes, optimizer slots).
+ * Backends may add kinds of their own from DLT_LAYOUT_BACKEND on; only they read those.
  */
 typedef enum dlt_layout_kind {
     DLT_LAYOUT_ROW_MAJOR,
     DLT_LAYOUT_CHANNEL_BLOCKED,
     DLT_LAYOUT_KERNEL_BLOCKED,
+    DLT_LAYOUT_FLAT,
     DLT_LAYOUT_BACKEND
 } dlt_layout_kind;
 typedef struct dlt_layout {
@@ -91,6 +93,7 @@ struct dlt_node {
     dlt_value **inputs;
     dlt_value **outputs;
     const void *attrs; /* dlt_<op>_attrs of graph/builder.h, or NULL */
+    size_t attrs_size;
     const dlt_expr *epilogue; /* MATMUL, CONV, CONV_DX: program on the result; its extra inputs follow the op's own */
     int own_inputs;           /* inputs that are the op's own: the rest feed the epilogue */
     const char *layer;        /* path of the layer that asked for it: "residual/conv2d_1"; "" outside layers */
@@ -174,5 +177,15 @@ dlt_variable *dlt_variables_find(const dlt_variables *variables, const char *pat
 bool dlt_variables_number(dlt_variables *variables);
 /** Elements of all weights, and of the trainable ones. */
 int64_t dlt_variables_count_weights(const dlt_variables *variables, bool trainable_only);
+
+/**
+ * Fixes offsets and sizes once the layouts of the main program are chosen: trainable PARAMs first, in list order, each at a
+ * multiple of DLT_VARIABLE_ALIGN bytes; GRAD the same; STATE in list order. Extents of FLAT variables follow from it.
+ * False on overflow.
+ */
+enum { DLT_VARIABLE_ALIGN = 64 };
+bool dlt_variables_close(dlt_variables *variables);
+/** Bytes that a variable takes, once closed. */
+int64_t dlt_variable_bytes(const dlt_variables *variables, const dlt_variable *variable);
 
 #endif

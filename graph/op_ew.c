@@ -148,7 +148,7 @@ dlt_value *dlt_cast(dlt_builder *b, dlt_value *x, dlt_dtype type)
     if (b->failed || x == NULL || x->type == type) {
         return b->failed ? NULL : x;
     }
-    const dlt_ew_attrs attrs = {.op = DLT_EW_CAST};
+    const dlt_ew_attrs attrs = {.op = DLT_EW_CAST, .type = type};
     return make(b, &attrs, &x, 1, type);
 }
 
@@ -216,12 +216,12 @@ dlt_value *dlt_broadcast_to(dlt_builder *b, dlt_value *x, dlt_shape shape)
 
 dlt_value *dlt_one_hot(dlt_builder *b, dlt_value *ids, int64_t n)
 {
-    dlt_value *column = dlt_expand(b, ids, -1);
+    /* compared as reals, exact up to 2^24 classes, so that it fuses with what it is used in */
+    dlt_value *column = dlt_cast(b, dlt_expand(b, ids, -1), b->options.real);
     if (column == NULL) {
         return NULL;
     }
-    dlt_value *classes = dlt_index(b, column->type, DLT_SHAPE(n), 0);
-    return dlt_cast(b, dlt_equal(b, column, classes), b->options.real);
+    return dlt_equal(b, column, dlt_index(b, b->options.real, DLT_SHAPE(n), 0));
 }
 
 /* ---- gradients ---- */

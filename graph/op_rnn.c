@@ -80,6 +80,7 @@ void dlt_inline(dlt_builder *b, const dlt_graph *graph, dlt_value *const *inputs
             return;
         }
         copy->attrs = n->attrs; /* constant and in the same run's arena */
+        copy->attrs_size = n->attrs_size;
         for (int k = 0; k < n->output_count; k++) {
             const dlt_value *was = n->outputs[k];
             dlt_value *v = dlt_node_output(b, copy, was->type, was->shape);
