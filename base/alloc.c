@@ -10,8 +10,7 @@ static atomic_uint_fast64_t fail_at; /* value of `calls` whose allocation is ref
 static atomic_bool fail_later;
 static atomic_uint_fast64_t refused;
 
-/* Counts the call; true if it must be refused. */
-static bool must_refuse(void)
+bool dlt_alloc_refused(void)
 {
     const uint64_t call = atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed) + 1;
     const uint64_t at = atomic_load_explicit(&fail_at, memory_order_relaxed);
@@ -25,12 +24,12 @@ static bool must_refuse(void)
 
 void *dlt_alloc(size_t size)
 {
-    return must_refuse() ? NULL : malloc(size > 0 ? size : 1);
+    return dlt_alloc_refused() ? NULL : malloc(size > 0 ? size : 1);
 }
 
 void *dlt_alloc_zeroed(size_t count, size_t size)
 {
-    if (must_refuse()) {
+    if (dlt_alloc_refused()) {
         return NULL;
     }
     return count > 0 && size > 0 ? calloc(count, size) : calloc(1, 1);
@@ -39,7 +38,7 @@ void *dlt_alloc_zeroed(size_t count, size_t size)
 void *dlt_realloc(void *block, size_t count, size_t size)
 {
     size_t bytes = 0;
-    if (must_refuse() || !dlt_mul_size(count, size, &bytes)) {
+    if (dlt_alloc_refused() || !dlt_mul_size(count, size, &bytes)) {
         return NULL;
     }
     return realloc(block, bytes > 0 ? bytes : 1);
@@ -48,7 +47,7 @@ void *dlt_realloc(void *block, size_t count, size_t size)
 void *dlt_alloc_aligned(size_t alignment, size_t size)
 {
     void *block = NULL;
-    if (must_refuse() || posix_memalign(&block, alignment, size > 0 ? size : 1) != 0) {
+    if (dlt_alloc_refused() || posix_memalign(&block, alignment, size > 0 ? size : 1) != 0) {
         return NULL;
     }
     return block;

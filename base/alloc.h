@@ -25,6 +25,9 @@ uint64_t dlt_alloc_calls(void);
  */
 uint64_t dlt_alloc_fail_at(uint64_t nth, bool and_all_later);
 
+/** Counts an allocation made by other means, and tells whether it must be refused (fault injection). */
+bool dlt_alloc_refused(void);
+
 /** *product = a * b; false on overflow. */
 static inline bool dlt_mul_size(size_t a, size_t b, size_t *product)
 {

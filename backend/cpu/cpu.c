@@ -1,0 +1,489 @@
+/* backend/cpu/cpu.c: the CPU as a device: its threads, its memory, its programs. */
+#include "backend/backend.h"
+#include "backend/cpu/steps.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/linux_map.h"
+#include "base/pool.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PAGE_BYTES = 4096, CACHE_LINE = 64 };
+
+struct dlt_device {
+    dlt_pool *pool;
+    dlt_cpu_target target;
+};
+
+struct dlt_memory {
+    dlt_device *device;
+    dlt_memory_sizes sizes;
+    char *all;
+    size_t bytes;
+    dlt_cpu_bases bases; /* INPUT: of slot 0 */
+    int64_t slot_bytes;
+    char *scratch; /* DLT_CPU_SCRATCH_BYTES a thread */
+};
+
+/* Work between two barriers: one phase of a step on all threads, or several single-task phases on one. */
+typedef struct section {
+    int first_step, phase; /* where it starts */
+    int phases;            /* how many phases it runs; more than 1 only where each has a single task */
+    int64_t tasks;
+} section;
+
+/* Next task of a thread's share; on a line of its own. */
+typedef struct counter {
+    _Alignas(CACHE_LINE) atomic_int_fast64_t next;
+} counter;
+
+struct dlt_program {
+    dlt_device *device;
+    dlt_memory *memory;
+    const dlt_plan *plan;
+    dlt_arena *arena;
+    dlt_cpu_steps steps;
+    dlt_cpu_bases bases;
+    int bound_slot;
+    section *sections;
+    int section_count;
+    counter *counters; /* sections x threads */
+    atomic_bool stopped;
+    atomic_int_fast64_t nodes_run;
+};
+
+/* ---- device ---- */
+
+static dlt_status open_cpu(const dlt_device_options *options, dlt_device **out, dlt_diag *diag)
+{
+    *out = NULL;
+    dlt_isa isa = dlt_isa_best();
+    const char *asked = options->isa != NULL ? options->isa : getenv("DLTRAIN_ISA");
+    if (asked != NULL) {
+        int wanted = -1;
+        for (int i = DLT_ISA_PLAIN; i <= DLT_ISA_AVX512; i++) {
+            wanted = strcmp(asked, dlt_isa_name((dlt_isa)i)) == 0 ? i : wanted;
+        }
+        if (wanted < 0 || wanted > (int)isa) {
+            return dlt_fail(diag, DLT_E_CONFIG, (dlt_pos){0}, "instruction set '%s': %s; this machine's best is %s", asked,
+                            wanted < 0 ? "not one of plain, avx2, avx512" : "this machine does not have it",
+                            dlt_isa_name(isa));
+        }
+        isa = (dlt_isa)wanted;
+    }
+    dlt_device *device = dlt_alloc_zeroed(1, sizeof *device);
+    if (device == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    device->pool = dlt_pool_create(options->threads, options->pin);
+    if (device->pool == NULL) {
+        dlt_free(device);
+        return dlt_fail(diag, DLT_E_BACKEND, (dlt_pos){0}, "cpu: cannot start %d threads",
+                        options->threads > 0 ? options->threads : dlt_processors());
+    }
+    dlt_cpu_target_init(&device->target, isa, options->reference);
+    *out = device;
+    return DLT_OK;
+}
+
+static void close_cpu(dlt_device *device)
+{
+    if (device != NULL) {
+        dlt_pool_destroy(device->pool);
+        dlt_free(device);
+    }
+}
+
+static void describe(const dlt_device *device, dlt_buf *out)
+{
+    const int threads = dlt_pool_size(device->pool);
+    dlt_buf_printf(out, "cpu, %d thread%s (%s%s)", threads, threads == 1 ? "" : "s", dlt_isa_name(device->target.isa),
+                   device->target.reference ? ", reference kernels" : "");
+}
+
+static void identity(const dlt_device *device, dlt_buf *out)
+{
+    dlt_buf_printf(out, "cpu %s%s", dlt_isa_name(device->target.isa), device->target.reference ? " reference" : "");
+}
+
+static void doctor(const dlt_device *device, dlt_buf *out)
+{
+    dlt_buf_printf(out, "cpu        %d threads, %s (best here: %s)\n", dlt_pool_size(device->pool),
+                   dlt_isa_name(device->target.isa), dlt_isa_name(dlt_isa_best()));
+}
+
+static const dlt_target *target_of(dlt_device *device)
+{
+    return &device->target.target;
+}
+
+/* ---- memory ---- */
+
+static const dlt_storage laid_out[] = {DLT_PARAM, DLT_GRAD, DLT_STATE, DLT_TRANSIENT};
+
+/* Adds bytes rounded up to whole pages; false on overflow. */
+static bool add_pages(int64_t *total, int64_t bytes)
+{
+    return bytes >= 0 && !__builtin_add_overflow(bytes, (int64_t)PAGE_BYTES - 1, &bytes) &&
+           !__builtin_add_overflow(*total, bytes / PAGE_BYTES * PAGE_BYTES, total);
+}
+
+static int64_t memory_bytes(const dlt_device *device, const dlt_memory_sizes *sizes)
+{
+    int64_t total = 0, slot = 0;
+    bool fits = add_pages(&slot, sizes->bytes[DLT_INPUT]);
+    for (size_t i = 0; i < DLT_COUNT(laid_out) && fits; i++) {
+        fits = add_pages(&total, sizes->bytes[laid_out[i]]);
+    }
+    for (int i = 0; i < sizes->input_slots && fits; i++) {
+        fits = add_pages(&total, slot);
+    }
+    for (int i = 0; i < dlt_pool_size(device->pool) && fits; i++) {
+        fits = add_pages(&total, DLT_CPU_SCRATCH_BYTES);
+    }
+    return fits ? total : INT64_MAX;
+}
+
+static dlt_status memory_create(dlt_device *device, const dlt_memory_sizes *sizes, dlt_memory **out, dlt_diag *diag)
+{
+    const int64_t bytes = memory_bytes(device, sizes);
+    *out = NULL;
+    dlt_memory *m = dlt_alloc_zeroed(1, sizeof *m);
+    if (m == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    m->device = device;
+    m->sizes = *sizes;
+    m->bytes = (size_t)bytes;
+    m->all = bytes < INT64_MAX ? dlt_map_zeroed(m->bytes) : NULL;
+    if (m->all == NULL) {
+        char text[40];
+        dlt_format_bytes((uint64_t)bytes, text, sizeof text);
+        dlt_free(m);
+        return dlt_fail(diag, DLT_E_MEMORY, (dlt_pos){0},
+                        "cpu: %s of memory are needed and were refused; `dltrain plan` shows what takes them", text);
+    }
+    char *at = m->all;
+    for (size_t i = 0; i < DLT_COUNT(laid_out); i++) {
+        int64_t size = 0;
+        add_pages(&size, sizes->bytes[laid_out[i]]);
+        m->bases.base[laid_out[i]] = at;
+        at += size;
+    }
+    add_pages(&m->slot_bytes, sizes->bytes[DLT_INPUT]);
+    m->bases.base[DLT_INPUT] = at;
+    at += m->slot_bytes * sizes->input_slots;
+    m->scratch = at;
+    *out = m;
+    return DLT_OK;
+}
+
+static void memory_destroy(dlt_memory *memory)
+{
+    if (memory != NULL) {
+        dlt_unmap(memory->all, memory->bytes);
+        dlt_free(memory);
+    }
+}
+
+static void *input_slot(dlt_memory *memory, int slot)
+{
+    return memory->bases.base[DLT_INPUT] + memory->slot_bytes * slot;
+}
+
+static dlt_status check_range(const dlt_memory *memory, dlt_storage storage, int64_t offset, int64_t bytes, dlt_diag *diag)
+{
+    if (storage == DLT_INPUT || storage == DLT_CONSTANT || offset < 0 || bytes < 0 ||
+        offset > memory->sizes.bytes[storage] - bytes) {
+        return dlt_fail(diag, DLT_E_INTERNAL, (dlt_pos){0}, "cpu: %lld bytes at %lld of class %s are not there",
+                        (long long)bytes, (long long)offset, dlt_storage_name(storage));
+    }
+    return DLT_OK;
+}
+
+static dlt_status write_memory(dlt_memory *memory, dlt_storage storage, int64_t offset, const void *data, int64_t bytes,
+                               dlt_diag *diag)
+{
+    DLT_TRY(check_range(memory, storage, offset, bytes, diag));
+    memcpy(memory->bases.base[storage] + offset, data, (size_t)bytes);
+    return DLT_OK;
+}
+
+static dlt_status read_memory(dlt_memory *memory, dlt_storage storage, int64_t offset, void *data, int64_t bytes,
+                              dlt_diag *diag)
+{
+    DLT_TRY(check_range(memory, storage, offset, bytes, diag));
+    memcpy(data, memory->bases.base[storage] + offset, (size_t)bytes);
+    return DLT_OK;
+}
+
+static dlt_status zero_memory(dlt_memory *memory, dlt_storage storage, int64_t offset, int64_t bytes, dlt_diag *diag)
+{
+    DLT_TRY(check_range(memory, storage, offset, bytes, diag));
+    memset(memory->bases.base[storage] + offset, 0, (size_t)bytes);
+    return DLT_OK;
+}
+
+/* ---- programs ---- */
+
+static int phases_of(const dlt_cpu_step *s)
+{
+    return s->choice != NULL ? s->choice->schedule.phases : 1;
+}
+
+static int64_t tasks_of(const dlt_cpu_step *s, int phase)
+{
+    return s->choice != NULL ? s->choice->schedule.tasks[phase] : 1;
+}
+
+/* Cuts the steps into sections. */
+static bool make_sections(dlt_program *p)
+{
+    int most = 0;
+    for (int i = 0; i < p->steps.count; i++) {
+        most += phases_of(&p->steps.list[i]);
+    }
+    p->sections = dlt_arena_alloc(p->arena, (size_t)most, sizeof *p->sections);
+    if (p->sections == NULL) {
+        return false;
+    }
+    for (int i = 0; i < p->steps.count; i++) {
+        for (int phase = 0; phase < phases_of(&p->steps.list[i]); phase++) {
+            const int64_t tasks = tasks_of(&p->steps.list[i], phase);
+            section *last = p->section_count > 0 ? &p->sections[p->section_count - 1] : NULL;
+            if (tasks == 0) {
+                continue;
+            }
+            if (tasks == 1 && last != NULL && last->tasks == 1) {
+                last->phases++;
+            } else {
+                p->sections[p->section_count++] = (section){.first_step = i, .phase = phase, .phases = 1, .tasks = tasks};
+            }
+        }
+    }
+    return true;
+}
+
+static void run_phase(dlt_program *p, const dlt_cpu_step *s, int phase, int64_t task, void *scratch)
+{
+    if (s->choice != NULL) {
+        dlt_cpu_call call = s->call;
+        call.scratch = scratch;
+        s->choice->kernel->run(&call, phase, task);
+    } else if (s->node->op == DLT_OP_GUARD) {
+        if (!dlt_cpu_guard_passes(s)) {
+            atomic_store_explicit(&p->stopped, true, memory_order_relaxed);
+        }
+    } else {
+        dlt_cpu_assign(s, &p->bases);
+    }
+}
+
+/* The single-task phases of a section, on one thread. */
+static void run_alone(dlt_program *p, const section *at, void *scratch)
+{
+    int step = at->first_step, phase = at->phase;
+    for (int left = at->phases; left > 0; phase++) {
+        while (phase >= phases_of(&p->steps.list[step])) {
+            step++;
+            phase = 0;
+        }
+        if (tasks_of(&p->steps.list[step], phase) == 0) {
+            continue;
+        }
+        run_phase(p, &p->steps.list[step], phase, 0, scratch);
+        left--;
+        if (atomic_load_explicit(&p->stopped, memory_order_relaxed)) {
+            return;
+        }
+    }
+}
+
+/* A thread's share first, in order; then what is left of the others': no thread waits while there is work. */
+static void run_shared(dlt_program *p, const section *at, counter *counters, int rank, int threads, void *scratch)
+{
+    const dlt_cpu_step *s = &p->steps.list[at->first_step];
+    for (int i = 0; i < threads; i++) {
+        const int owner = (rank + i) % threads;
+        const int64_t first = at->tasks * owner / threads, end = at->tasks * (owner + 1) / threads;
+        for (;;) {
+            const int64_t task = first + atomic_fetch_add_explicit(&counters[owner].next, 1, memory_order_relaxed);
+            if (task >= end) {
+                break;
+            }
+            run_phase(p, s, at->phase, task, scratch);
+        }
+    }
+}
+
+static void run_rank(void *context, int rank)
+{
+    dlt_program *p = context;
+    const int threads = dlt_pool_size(p->device->pool);
+    void *scratch = p->memory->scratch + (int64_t)rank * DLT_CPU_SCRATCH_BYTES;
+    for (int i = 0; i < p->section_count; i++) {
+        const section *at = &p->sections[i];
+        if (at->tasks > 1) {
+            run_shared(p, at, p->counters + (ptrdiff_t)i * threads, rank, threads, scratch);
+        } else if (rank == 0) {
+            run_alone(p, at, scratch);
+        }
+        if (i + 1 < p->section_count) {
+            dlt_pool_barrier(p->device->pool);
+        }
+        if (atomic_load_explicit(&p->stopped, memory_order_relaxed)) {
+            return; /* every thread sees it here: it was set before the barrier */
+        }
+    }
+}
+
+static void bind_slot(dlt_program *p, int slot)
+{
+    if (slot != p->bound_slot) {
+        p->bases = p->memory->bases;
+        p->bases.base[DLT_INPUT] = input_slot(p->memory, slot);
+        dlt_cpu_steps_bind(&p->steps, &p->bases);
+        p->bases.base[DLT_CONSTANT] = p->steps.constants;
+        p->bound_slot = slot;
+    }
+}
+
+static void program_destroy(dlt_program *program)
+{
+    if (program != NULL) {
+        dlt_free(program->counters);
+        dlt_arena_destroy(program->arena);
+        dlt_free(program);
+    }
+}
+
+static dlt_status program_create(dlt_device *device, dlt_memory *memory, const dlt_plan *plan, dlt_program **out,
+                                 dlt_diag *diag)
+{
+    *out = NULL;
+    dlt_program *p = dlt_alloc_zeroed(1, sizeof *p);
+    if (p == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    *p = (dlt_program){.device = device, .memory = memory, .plan = plan, .bound_slot = -1, .arena = dlt_arena_create()};
+    dlt_status status = p->arena != NULL ? dlt_cpu_steps_create(plan, p->arena, &p->steps, diag) : dlt_fail_memory(diag);
+    if (status == DLT_OK && !make_sections(p)) {
+        status = dlt_fail_memory(diag);
+    }
+    if (status == DLT_OK) {
+        const size_t count = (size_t)p->section_count * (size_t)dlt_pool_size(device->pool);
+        p->counters = dlt_alloc_aligned(CACHE_LINE, count * sizeof *p->counters);
+        status = p->counters != NULL ? DLT_OK : dlt_fail_memory(diag);
+    }
+    if (status != DLT_OK) {
+        program_destroy(p);
+        return status;
+    }
+    *out = p;
+    return DLT_OK;
+}
+
+static dlt_status run_program(dlt_program *program, int slot, dlt_diag *diag)
+{
+    (void)diag;
+    const size_t count = (size_t)program->section_count * (size_t)dlt_pool_size(program->device->pool);
+    bind_slot(program, slot);
+    for (size_t i = 0; i < count; i++) {
+        atomic_store_explicit(&program->counters[i].next, 0, memory_order_relaxed);
+    }
+    atomic_store_explicit(&program->stopped, false, memory_order_relaxed);
+    dlt_pool_run(program->device->pool, run_rank, program);
+    return DLT_OK;
+}
+
+static dlt_status finish(dlt_program *program, dlt_run_result *result, dlt_diag *diag)
+{
+    (void)diag;
+    *result = (dlt_run_result){.finite = !atomic_load_explicit(&program->stopped, memory_order_relaxed),
+                               .nodes_run = program->steps.count};
+    return DLT_OK;
+}
+
+/* One phase of one step on all threads. */
+typedef struct one_phase {
+    dlt_program *program;
+    section at;
+} one_phase;
+
+static void run_one_phase(void *context, int rank)
+{
+    const one_phase *one = context;
+    dlt_program *p = one->program;
+    void *scratch = p->memory->scratch + (int64_t)rank * DLT_CPU_SCRATCH_BYTES;
+    run_shared(p, &one->at, p->counters, rank, dlt_pool_size(p->device->pool), scratch);
+}
+
+static dlt_status run_nodes(dlt_program *program, int slot, int first, int last, double *seconds, dlt_diag *diag)
+{
+    (void)diag;
+    const int threads = dlt_pool_size(program->device->pool);
+    bind_slot(program, slot);
+    atomic_store_explicit(&program->stopped, false, memory_order_relaxed);
+    for (int i = 0; i < program->steps.count; i++) {
+        const dlt_cpu_step *s = &program->steps.list[i];
+        if (s->node->id < first || s->node->id >= last) {
+            continue;
+        }
+        const int64_t start = dlt_clock_ns();
+        for (int phase = 0; phase < phases_of(s); phase++) {
+            one_phase one = {program, {.first_step = i, .phase = phase, .phases = 1, .tasks = tasks_of(s, phase)}};
+            for (int k = 0; k < threads; k++) {
+                atomic_store_explicit(&program->counters[k].next, 0, memory_order_relaxed);
+            }
+            dlt_pool_run(program->device->pool, run_one_phase, &one);
+        }
+        if (seconds != NULL) {
+            seconds[s->node->id - first] += dlt_seconds_since(start);
+        }
+    }
+    return DLT_OK;
+}
+
+static dlt_status read_value(dlt_program *program, int slot, const dlt_value *value, void *data, dlt_diag *diag)
+{
+    const dlt_place *p = &program->plan->places[value->id];
+    if (p->bytes == 0 && dlt_value_bytes(value) > 0) {
+        return dlt_fail(diag, DLT_E_INTERNAL, (dlt_pos){0}, "cpu: value %d was not computed", value->id);
+    }
+    bind_slot(program, slot);
+    memcpy(data, dlt_cpu_value_address(program->plan, &program->bases, value), (size_t)dlt_value_bytes(value));
+    return DLT_OK;
+}
+
+static int64_t launches(const dlt_program *program)
+{
+    return program->section_count;
+}
+
+const dlt_backend dlt_backend_cpu = {
+    .version = DLT_BACKEND_VERSION,
+    .name = "cpu",
+    .open = open_cpu,
+    .close = close_cpu,
+    .describe = describe,
+    .identity = identity,
+    .doctor = doctor,
+    .target = target_of,
+    .memory_create = memory_create,
+    .memory_destroy = memory_destroy,
+    .memory_bytes = memory_bytes,
+    .input_slot = input_slot,
+    .write = write_memory,
+    .read = read_memory,
+    .zero = zero_memory,
+    .program_create = program_create,
+    .program_destroy = program_destroy,
+    .run = run_program,
+    .finish = finish,
+    .run_nodes = run_nodes,
+    .read_value = read_value,
+    .launches = launches,
+};

@@ -1,0 +1,167 @@
+/* backend/cpu/target.c: which kernel runs a node, and what the passes may count on. */
+#include "backend/cpu/kernel.h"
+
+#include <string.h>
+
+#define DLT_CPU_KERNEL(symbol) extern const dlt_cpu_kernel symbol;
+#include "backend/cpu/kernels.def"
+#undef DLT_CPU_KERNEL
+#define DLT_CPU_REF(OP) extern const dlt_cpu_kernel dlt_cpu_ref_##OP;
+#include "backend/cpu/refs.def"
+#undef DLT_CPU_REF
+
+static const dlt_cpu_kernel *const fast[] = {
+#define DLT_CPU_KERNEL(symbol) &symbol,
+#include "backend/cpu/kernels.def"
+#undef DLT_CPU_KERNEL
+    NULL,
+};
+
+static const dlt_cpu_kernel *const references[DLT_OP_COUNT] = {
+#define DLT_CPU_REF(OP) [DLT_OP_##OP] = &dlt_cpu_ref_##OP,
+#include "backend/cpu/refs.def"
+#undef DLT_CPU_REF
+};
+
+enum { MAX_INPUTS = 16, MAX_INSTRS = 96, MAX_OUTPUTS = 8, MAX_CANDIDATES = 24 };
+
+static bool is_row_major(const dlt_node *n)
+{
+    for (int i = 0; i < n->input_count; i++) {
+        if (n->inputs[i]->layout.kind != DLT_LAYOUT_ROW_MAJOR) {
+            return false;
+        }
+    }
+    for (int i = 0; i < n->output_count; i++) {
+        if (n->outputs[i]->layout.kind != DLT_LAYOUT_ROW_MAJOR) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Why a kernel does not take a node; NULL: it does. */
+static const char *refusal(const dlt_cpu_kernel *k, const dlt_cpu_query *query, bool row_major)
+{
+    if (!row_major && !k->layouts) {
+        return "row-major only";
+    }
+    return k->declines != NULL ? k->declines(query) : NULL;
+}
+
+static dlt_status out_of_memory(const dlt_cpu_query *query)
+{
+    return dlt_fail_memory(query->diag);
+}
+
+static dlt_status choose(const dlt_cpu_target *target, const dlt_cpu_query *query, dlt_cpu_choice *choice)
+{
+    const dlt_node *n = query->node;
+    const dlt_cpu_kernel *kernels[MAX_CANDIDATES];
+    dlt_candidate *candidates = dlt_arena_alloc(query->arena, MAX_CANDIDATES, sizeof *candidates);
+    const bool row_major = is_row_major(n);
+    int count = 0, best = -1;
+    bool decided = false;
+    if (candidates == NULL) {
+        return out_of_memory(query);
+    }
+    for (int i = 0; fast[i] != NULL && count < MAX_CANDIDATES - 1; i++) {
+        const dlt_cpu_kernel *k = fast[i];
+        if (k->op != n->op) {
+            continue;
+        }
+        const char *reason = target->reference ? "kernels: reference" : refusal(k, query, row_major);
+        candidates[count] = (dlt_candidate){.name = k->name, .reason = reason};
+        kernels[count] = k;
+        if (reason == NULL && k->cost == NULL) {
+            best = decided ? best : count;
+            decided = true;
+        } else if (reason == NULL) {
+            candidates[count].seconds = k->cost(query);
+            if (!decided && (best < 0 || candidates[count].seconds < candidates[best].seconds)) {
+                best = count;
+            }
+        }
+        count++;
+    }
+    if (references[n->op] != NULL) {
+        const char *reason = refusal(references[n->op], query, row_major);
+        candidates[count] = (dlt_candidate){.name = references[n->op]->name, .reason = reason};
+        kernels[count] = references[n->op];
+        if (best < 0 && reason == NULL) {
+            best = count;
+        }
+        count++;
+    }
+    if (best < 0) {
+        return dlt_fail(query->diag, DLT_E_UNSUPPORTED, n->pos, "cpu: no kernel for %s (%s)", dlt_op_name(n->op),
+                        count > 0 ? candidates[count - 1].reason : "none is known");
+    }
+    for (int i = 0; i < count; i++) {
+        if (i != best && candidates[i].reason == NULL) {
+            candidates[i].reason = kernels[i] == references[n->op] ? "reference" : "slower";
+        }
+    }
+    choice->choice = (dlt_choice){.candidates = candidates, .count = count, .taken = best};
+    choice->kernel = kernels[best];
+    return DLT_OK;
+}
+
+static bool is_computed(const dlt_node *n)
+{
+    switch (n->op) {
+    case DLT_OP_VAR:
+    case DLT_OP_INPUT:
+    case DLT_OP_CONST:
+    case DLT_OP_GUARD:
+    case DLT_OP_ASSIGN:
+        return false;
+    default:
+        return (dlt_op_flags(n->op) & DLT_OP_VIEW) == 0;
+    }
+}
+
+static dlt_status select_kernel(void *self, dlt_graph *graph, dlt_node *node, dlt_diag *diag)
+{
+    const dlt_cpu_target *target = self;
+    if (!is_computed(node)) {
+        return DLT_OK;
+    }
+    const dlt_cpu_query query = {
+        .node = node, .graph = graph, .isa = target->isa, .arena = graph->arena, .diag = diag};
+    dlt_cpu_choice *choice = dlt_arena_alloc(graph->arena, 1, sizeof *choice);
+    if (choice == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    DLT_TRY(choose(target, &query, choice));
+    if (!choice->kernel->prepare(&query, &choice->schedule)) {
+        const dlt_status status = dlt_diag_status(diag);
+        return status != DLT_OK ? status : dlt_fail_memory(diag);
+    }
+    node->choice = choice;
+    node->workspace_bytes = choice->schedule.workspace_bytes;
+    if (node->op == DLT_OP_RNN) {
+        node->outputs[2]->extent = choice->schedule.opaque_bytes;
+    }
+    return DLT_OK;
+}
+
+static bool takes_reductions(void *self, const dlt_expr *expr)
+{
+    (void)self;
+    (void)expr;
+    return true;
+}
+
+void dlt_cpu_target_init(dlt_cpu_target *target, dlt_isa isa, bool reference)
+{
+    *target = (dlt_cpu_target){.isa = isa, .reference = reference};
+    target->target = (dlt_target){.self = target,
+                                  .layout = reference ? NULL : dlt_cpu_layout,
+                                  .max_inputs = MAX_INPUTS,
+                                  .max_instrs = MAX_INSTRS,
+                                  .max_outputs = MAX_OUTPUTS,
+                                  .epilogue = reference ? NULL : dlt_cpu_epilogue,
+                                  .reduces = takes_reductions,
+                                  .select = select_kernel};
+}
