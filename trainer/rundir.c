@@ -1,0 +1,496 @@
+/* trainer/rundir.c: the folder of a run. */
+#include "trainer/rundir.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/num.h"
+#include "base/text.h"
+#include "io/file.h"
+#include "io/yaml.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum { MOST_INFO_BYTES = 1 << 20, ATTEMPTS = 100 };
+static const dlt_pos nowhere = {0};
+
+static const char *in_folder(dlt_arena *arena, const char *folder, const char *file)
+{
+    return dlt_arena_printf(arena, "%s/%s", folder, file);
+}
+
+bool dlt_rundir_is(const char *path)
+{
+    struct stat status;
+    char *file = dlt_path_join(path, "run.json");
+    const bool is = file != NULL && dlt_file()->stat(file, &status) == 0 && S_ISREG(status.st_mode);
+    dlt_free(file);
+    return is;
+}
+
+/* ---- making ---- */
+
+dlt_status dlt_rundir_create(const char *folder, const char *name, dlt_arena *arena, const char **path, dlt_diag *diag)
+{
+    char stamp[32];
+    *path = NULL;
+    const char *parent = dlt_arena_printf(arena, "%s%sruns/%s", strcmp(folder, ".") == 0 ? "" : folder,
+                                          strcmp(folder, ".") == 0 ? "" : "/", name);
+    if (parent == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    DLT_TRY(dlt_file_make_folders(parent, false, DLT_E_CHECKPOINT, diag));
+    dlt_clock_stamp(stamp, sizeof stamp);
+    for (int i = 0; i < ATTEMPTS; i++) {
+        uint16_t random = (uint16_t)(dlt_clock_ns() >> 8);
+        if (getrandom(&random, sizeof random, GRND_NONBLOCK) < 0) {
+            random = (uint16_t)(random + i);
+        }
+        const char *made = dlt_arena_printf(arena, "%s/%s-%04x", parent, stamp, (unsigned)random);
+        if (made == NULL) {
+            return dlt_fail_memory(diag);
+        }
+        if (dlt_file()->mkdir(made, 0777) == 0) {
+            const char *checkpoints = in_folder(arena, made, "checkpoints");
+            *path = made;
+            return checkpoints != NULL ? dlt_file_make_folders(checkpoints, true, DLT_E_CHECKPOINT, diag)
+                                       : dlt_fail_memory(diag);
+        }
+        if (errno != EEXIST) {
+            return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot make run directory '%s': %s", made, strerror(errno));
+        }
+    }
+    return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot find a free name for a run directory in '%s'", parent);
+}
+
+dlt_status dlt_rundir_create_at(const char *path, bool force, dlt_diag *diag)
+{
+    struct stat status;
+    if (dlt_file()->lstat(path, &status) == 0) {
+        if (!force && dlt_rundir_is(path)) {
+            return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere,
+                            "'%s' holds a run already; --force starts anew there and keeps the old one beside it", path);
+        }
+        if (dlt_rundir_is(path)) {
+            char stamp[32];
+            dlt_buf old = {0};
+            dlt_clock_stamp(stamp, sizeof stamp);
+            dlt_buf_printf(&old, "%s.old-%s", path, stamp);
+            for (int i = 2; !old.failed && dlt_file()->lstat(old.data, &status) == 0; i++) {
+                dlt_buf_reset(&old);
+                dlt_buf_printf(&old, "%s.old-%s-%d", path, stamp, i);
+            }
+            const dlt_status moved =
+                old.failed ? dlt_fail_memory(diag)
+                : dlt_file()->rename(path, old.data) != 0
+                    ? dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot move '%s' to '%s': %s", path, old.data, strerror(errno))
+                    : DLT_OK;
+            if (moved == DLT_OK) {
+                dlt_note(diag, nowhere, "the old run is now '%s'", old.data);
+            }
+            dlt_buf_release(&old);
+            DLT_TRY(moved);
+        }
+    }
+    char *checkpoints = dlt_path_join(path, "checkpoints");
+    const dlt_status made = checkpoints != NULL ? dlt_file_make_folders(checkpoints, false, DLT_E_CHECKPOINT, diag)
+                                                : dlt_fail_memory(diag);
+    dlt_free(checkpoints);
+    return made;
+}
+
+/* ---- run.json ---- */
+
+dlt_status dlt_rundir_set_info(const char *path, const dlt_run_info *info, const char *more, dlt_diag *diag)
+{
+    dlt_buf text = {0};
+    dlt_json j;
+    dlt_json_init(&j, &text, 2);
+    dlt_json_open(&j, '{');
+    dlt_json_key_int(&j, "format", 1);
+    dlt_json_key_string(&j, "name", info->name);
+    dlt_json_key_string(&j, "state", info->state);
+    dlt_json_key_int(&j, "epochs_done", info->epochs_done);
+    dlt_json_key_int(&j, "epochs", info->epochs);
+    dlt_json_key_string(&j, "monitor", info->monitor);
+    dlt_json_key(&j, "best");
+    if (isnan(info->best)) {
+        dlt_json_null(&j);
+    } else {
+        dlt_json_double(&j, info->best);
+    }
+    dlt_json_key_string(&j, "digest", info->digest);
+    dlt_json_key_string(&j, "created", info->created);
+    dlt_json_key_string(&j, "version", info->version);
+    dlt_json_key_string(&j, "device", info->device);
+    if (more != NULL && more[0] != '\0') {
+        dlt_buf_printf(&text, ",\n  %s", more);
+    }
+    dlt_json_close(&j, '}');
+    dlt_buf_char(&text, '\n');
+    char *file = dlt_path_join(path, "run.json");
+    const dlt_status status = text.failed || file == NULL
+                                  ? dlt_fail_memory(diag)
+                                  : dlt_file_replace(file, text.data, text.length, DLT_E_CHECKPOINT, diag);
+    dlt_free(file);
+    dlt_buf_release(&text);
+    return status;
+}
+
+static const char *text_of(const dlt_yaml *map, const char *key)
+{
+    const dlt_yaml *v = dlt_yaml_get(map, key);
+    return v != NULL && v->type == DLT_YAML_SCALAR ? v->text : NULL;
+}
+
+static int64_t int_of(const dlt_yaml *map, const char *key)
+{
+    const dlt_yaml *v = dlt_yaml_get(map, key);
+    int64_t n = 0;
+    return v != NULL && v->type == DLT_YAML_SCALAR && dlt_parse_i64(v->text, v->length, &n) ? n : 0;
+}
+
+dlt_status dlt_rundir_info(const char *path, dlt_arena *arena, dlt_run_info *info, dlt_diag *diag)
+{
+    dlt_yaml *root = NULL;
+    *info = (dlt_run_info){.best = (double)NAN};
+    const char *file = in_folder(arena, path, "run.json");
+    char *text = NULL;
+    size_t bytes = 0;
+    if (file == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    DLT_TRY(dlt_file_load(file, MOST_INFO_BYTES, DLT_E_CHECKPOINT, nowhere, &text, &bytes, diag));
+    dlt_status status = dlt_yaml_parse(arena, file, text, bytes, &root, diag);
+    dlt_free(text);
+    if (status != DLT_OK) {
+        return DLT_E_CHECKPOINT;
+    }
+    *info = (dlt_run_info){.path = dlt_arena_string(arena, path),
+                           .name = text_of(root, "name"),
+                           .digest = text_of(root, "digest"),
+                           .created = text_of(root, "created"),
+                           .version = text_of(root, "version"),
+                           .device = text_of(root, "device"),
+                           .state = text_of(root, "state"),
+                           .monitor = text_of(root, "monitor"),
+                           .epochs_done = int_of(root, "epochs_done"),
+                           .epochs = int_of(root, "epochs"),
+                           .best = (double)NAN};
+    const char *best = text_of(root, "best");
+    double value = 0;
+    if (best != NULL && dlt_parse_double(best, strlen(best), &value)) {
+        info->best = value;
+    }
+    if (info->name == NULL || info->digest == NULL || info->state == NULL || info->created == NULL) {
+        return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "'%s' is not what dltrain writes: it lacks name, digest, state or created",
+                        file);
+    }
+    return DLT_OK;
+}
+
+/* ---- finding ---- */
+
+typedef dlt_status visit_run(void *context, const dlt_run_info *info, dlt_diag *diag);
+
+/* Calls visit for each readable run in a folder of runs, in no order. */
+static dlt_status each_run(const char *parent, dlt_arena *arena, visit_run *visit, void *context, dlt_diag *diag)
+{
+    DIR *folder = opendir(parent);
+    dlt_status status = DLT_OK;
+    if (folder == NULL) {
+        return DLT_OK; /* none yet */
+    }
+    for (const struct dirent *entry; status == DLT_OK && (entry = readdir(folder)) != NULL;) {
+        if (entry->d_name[0] == '.') {
+            continue;
+        }
+        const char *path = in_folder(arena, parent, entry->d_name);
+        dlt_diag *unheard = dlt_diag_create(); /* a broken folder is no reason to stop */
+        dlt_run_info info;
+        if (path == NULL || unheard == NULL) {
+            status = dlt_fail_memory(diag);
+        } else if (dlt_rundir_is(path) && dlt_rundir_info(path, arena, &info, unheard) == DLT_OK) {
+            status = visit(context, &info, diag);
+        }
+        dlt_diag_destroy(unheard);
+    }
+    closedir(folder);
+    return status;
+}
+
+/* Later of two runs: by creation, then by name, which begins with the time as well. */
+static bool is_newer(const dlt_run_info *a, const dlt_run_info *b)
+{
+    if (b->path == NULL) {
+        return true;
+    }
+    const int by_time = strcmp(a->created, b->created);
+    return by_time != 0 ? by_time > 0 : strcmp(a->path, b->path) > 0;
+}
+
+typedef struct search {
+    const char *digest;
+    dlt_run_info same, newest, finished;
+} search;
+
+static dlt_status look_at(void *context, const dlt_run_info *info, dlt_diag *diag)
+{
+    search *s = context;
+    (void)diag;
+    if (s->digest != NULL && strcmp(info->digest, s->digest) == 0 && is_newer(info, &s->same)) {
+        s->same = *info;
+    }
+    if (is_newer(info, &s->newest)) {
+        s->newest = *info;
+    }
+    if (strcmp(info->state, "done") == 0 && is_newer(info, &s->finished)) {
+        s->finished = *info;
+    }
+    return DLT_OK;
+}
+
+dlt_status dlt_rundir_find(const char *folder, const char *name, const char *digest, dlt_arena *arena,
+                           dlt_run_info *same, dlt_run_info *newest, dlt_diag *diag)
+{
+    search s = {.digest = digest};
+    const bool here = strcmp(folder, ".") == 0;
+    const char *parent = dlt_arena_printf(arena, "%s%sruns/%s", here ? "" : folder, here ? "" : "/", name);
+    *same = *newest = (dlt_run_info){0};
+    if (parent == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    DLT_TRY(each_run(parent, arena, look_at, &s, diag));
+    *same = s.same;
+    *newest = s.newest;
+    return DLT_OK;
+}
+
+dlt_status dlt_rundir_resolve(const char *given, dlt_arena *arena, const char **path, dlt_diag *diag)
+{
+    *path = NULL;
+    if (dlt_rundir_is(given)) {
+        *path = dlt_arena_string(arena, given);
+        return *path != NULL ? DLT_OK : dlt_fail_memory(diag);
+    }
+    search s = {0};
+    DLT_TRY(each_run(given, arena, look_at, &s, diag));
+    *path = s.finished.path != NULL ? s.finished.path : s.newest.path;
+    if (*path == NULL) {
+        struct stat status;
+        const bool there = dlt_file()->stat(given, &status) == 0;
+        return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, there ? "'%s' is no run directory and holds none" : "there is no '%s'",
+                        given);
+    }
+    return DLT_OK;
+}
+
+/* ---- lock ---- */
+
+struct dlt_run_lock {
+    char *path;
+};
+
+/* One line: host, process, boot: who holds a lock. */
+typedef struct owner {
+    char host[256], boot[64];
+    long process;
+} owner;
+
+static void read_boot(char *boot, size_t room)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    dlt_diag *unheard = dlt_diag_create();
+    boot[0] = '\0';
+    if (unheard != NULL &&
+        dlt_file_load("/proc/sys/kernel/random/boot_id", 4096, DLT_E_CHECKPOINT, nowhere, &text, &bytes, unheard) == DLT_OK) {
+        snprintf(boot, room, "%.*s", (int)strcspn(text, "\n"), text);
+    }
+    dlt_free(text);
+    dlt_diag_destroy(unheard);
+}
+
+static void this_owner(owner *me)
+{
+    if (gethostname(me->host, sizeof me->host) != 0) {
+        snprintf(me->host, sizeof me->host, "unknown");
+    }
+    me->host[sizeof me->host - 1] = '\0';
+    read_boot(me->boot, sizeof me->boot);
+    me->process = (long)getpid();
+}
+
+static bool parse_owner(const char *text, owner *out)
+{
+    return sscanf(text, "%255s %ld %63s", out->host, &out->process, out->boot) == 3;
+}
+
+/* True if the owner of a lock cannot be alive any more. */
+static bool is_gone(const owner *other, const owner *me)
+{
+    if (strcmp(other->host, me->host) != 0) {
+        return false; /* another machine: only its owner or the user can know */
+    }
+    return strcmp(other->boot, me->boot) != 0 || (other->process != me->process && kill((pid_t)other->process, 0) != 0 && errno == ESRCH);
+}
+
+static dlt_status write_lock(const char *file, const owner *me, dlt_diag *diag)
+{
+    const int fd = dlt_file()->open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        return errno == EEXIST ? DLT_E_CHECKPOINT
+                               : dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot create '%s': %s", file, strerror(errno));
+    }
+    char line[400];
+    const int length = snprintf(line, sizeof line, "%s %ld %s\n", me->host, me->process, me->boot[0] != '\0' ? me->boot : "-");
+    dlt_status status = dlt_file_write(fd, file, line, (size_t)length, DLT_E_CHECKPOINT, diag);
+    if (dlt_file()->close(fd) != 0 && status == DLT_OK) {
+        status = dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot write '%s': %s", file, strerror(errno));
+    }
+    if (status != DLT_OK) {
+        dlt_file()->unlink(file);
+    }
+    return status;
+}
+
+dlt_status dlt_run_lock_take(const char *path, dlt_run_lock **out, dlt_diag *diag)
+{
+    owner me, other;
+    *out = NULL;
+    dlt_run_lock *lock = dlt_alloc_zeroed(1, sizeof *lock);
+    char *file = dlt_path_join(path, "lock");
+    if (lock == NULL || file == NULL) {
+        dlt_free(lock);
+        dlt_free(file);
+        return dlt_fail_memory(diag);
+    }
+    this_owner(&me);
+    dlt_status status = DLT_E_CHECKPOINT;
+    for (int attempt = 0; attempt < 3; attempt++) {
+        const size_t errors = dlt_diag_count(diag, DLT_ERROR);
+        status = write_lock(file, &me, diag);
+        if (status == DLT_OK || dlt_diag_count(diag, DLT_ERROR) > errors) {
+            break;
+        }
+        char *text = NULL;
+        size_t bytes = 0;
+        dlt_diag *unheard = dlt_diag_create();
+        const bool read = unheard != NULL &&
+                          dlt_file_load(file, 4096, DLT_E_CHECKPOINT, nowhere, &text, &bytes, unheard) == DLT_OK;
+        const bool known = read && parse_owner(text, &other);
+        dlt_free(text);
+        dlt_diag_destroy(unheard);
+        if (!read) {
+            continue; /* released in between */
+        }
+        if (known && !is_gone(&other, &me)) {
+            status = dlt_fail(diag, DLT_E_CHECKPOINT, nowhere,
+                              "'%s' is in use by process %ld on %s; wait for it, or delete '%s' if you know that it is gone", path,
+                              other.process, other.host, file);
+            break;
+        }
+        if (known) {
+            dlt_warn(diag, nowhere, "took over '%s' from process %ld on %s, which is gone", path, other.process, other.host);
+        }
+        dlt_file()->unlink(file);
+    }
+    if (status != DLT_OK) {
+        if (dlt_diag_count(diag, DLT_ERROR) == 0) {
+            dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot take '%s'", file);
+        }
+        dlt_free(file);
+        dlt_free(lock);
+        return status;
+    }
+    lock->path = file;
+    *out = lock;
+    return DLT_OK;
+}
+
+void dlt_run_lock_beat(dlt_run_lock *lock)
+{
+    if (lock != NULL) {
+        utimensat(AT_FDCWD, lock->path, NULL, 0); /* a sign of life; its failure changes nothing */
+    }
+}
+
+void dlt_run_lock_release(dlt_run_lock *lock)
+{
+    if (lock != NULL) {
+        dlt_file()->unlink(lock->path);
+        dlt_free(lock->path);
+        dlt_free(lock);
+    }
+}
+
+/* ---- logs ---- */
+
+struct dlt_run_log {
+    char *path;
+    int fd;
+    int64_t bytes;
+};
+
+dlt_status dlt_run_log_open(const char *path, const char *file, int64_t keep, dlt_run_log **out, dlt_diag *diag)
+{
+    struct stat status;
+    *out = NULL;
+    dlt_run_log *log = dlt_alloc_zeroed(1, sizeof *log);
+    if (log == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    log->path = dlt_path_join(path, file);
+    log->fd = log->path != NULL ? dlt_file()->open(log->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
+    if (log->fd < 0 || dlt_file()->fstat(log->fd, &status) != 0 ||
+        (keep >= 0 && status.st_size > keep && dlt_file()->ftruncate(log->fd, (off_t)keep) != 0)) {
+        const dlt_status failed = log->path != NULL ? dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot open '%s': %s",
+                                                               log->path, strerror(errno))
+                                                    : dlt_fail_memory(diag);
+        dlt_run_log_close(log);
+        return failed;
+    }
+    log->bytes = keep >= 0 && status.st_size > keep ? keep : (int64_t)status.st_size;
+    *out = log;
+    return DLT_OK;
+}
+
+dlt_status dlt_run_log_append(dlt_run_log *log, const char *text, size_t bytes, dlt_diag *diag)
+{
+    DLT_TRY(dlt_file_write(log->fd, log->path, text, bytes, DLT_E_CHECKPOINT, diag));
+    log->bytes += (int64_t)bytes;
+    return DLT_OK;
+}
+
+int64_t dlt_run_log_bytes(const dlt_run_log *log)
+{
+    return log->bytes;
+}
+
+dlt_status dlt_run_log_sync(dlt_run_log *log, dlt_diag *diag)
+{
+    if (dlt_file()->fsync(log->fd) != 0) {
+        return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot write '%s': %s", log->path, strerror(errno));
+    }
+    return DLT_OK;
+}
+
+void dlt_run_log_close(dlt_run_log *log)
+{
+    if (log != NULL) {
+        if (log->fd >= 0) {
+            dlt_file()->close(log->fd);
+        }
+        dlt_free(log->path);
+        dlt_free(log);
+    }
+}
