@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { MOST_INFO_BYTES = 1 << 20, ATTEMPTS = 100 };
@@ -390,8 +391,9 @@ dlt_status dlt_run_lock_take(const char *path, dlt_run_lock **out, dlt_diag *dia
         const bool known = read && parse_owner(text, &other);
         dlt_free(text);
         dlt_diag_destroy(unheard);
-        if (!read) {
-            continue; /* released in between */
+        if (!read || (!known && attempt < 2)) { /* released in between, or just being written */
+            nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+            continue;
         }
         if (known && !is_gone(&other, &me)) {
             status = dlt_fail(diag, DLT_E_CHECKPOINT, nowhere,
