@@ -30,7 +30,7 @@ Weight files
     attributes `main`, `shortcut`, `branches` and `blocks` of the classes below are what makes the paths in the file
     (residual/main/layers/dense/vars/0, ...): renaming one breaks every stored file.
 
-Needs Keras >= 3.13 (ReversibleEmbedding) and PyYAML. Written for, and tested with, 3.15.1. Works on every Keras backend.
+Needs Keras >= 3.13 (ReversibleEmbedding) and PyYAML. Written for 3.15.1, and run on its JAX and TensorFlow backends.
 """
 
 import math
@@ -58,12 +58,12 @@ class ModelError(ValueError):
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _chain(layers, name, **kwargs):
+def _chain(layers, name):
     """A nested Sequential. An empty list passes its input on (Keras cannot build a Sequential without layers).
 
     The layers inside have set the mask of the result; Keras does not know that of a Sequential and warns about a lost mask.
     """
-    chain = keras.Sequential(list(layers) or [keras.layers.Identity()], name=name, **kwargs)
+    chain = keras.Sequential(list(layers) or [keras.layers.Identity()], name=name)
     chain.compute_mask = lambda inputs, mask=None: None
     chain.supports_masking = True
     return chain
@@ -183,7 +183,9 @@ class Parallel(_Container):
         shapes = [tuple(branch.compute_output_shape(input_shape)) for branch in self.branches]
         if self.merge == "concat":
             if any(shape[:-1] != shapes[0][:-1] for shape in shapes):
-                raise ModelError(f"Parallel '{self.name}': concat needs equal shapes but for the last axis, got {shapes}")
+                raise ModelError(
+                    f"Parallel '{self.name}': concat needs equal shapes but for the last axis, got {shapes}"
+                )
             return shapes[0][:-1] + (sum(shape[-1] for shape in shapes),)
         if any(shape != shapes[0] for shape in shapes):
             raise ModelError(f"Parallel '{self.name}': {self.merge} needs equal shapes, got {shapes}")
@@ -274,7 +276,9 @@ class Reuse(_Container):
     def __init__(self, layer, reverse=False, **kwargs):
         super().__init__(**kwargs)
         if reverse and not isinstance(layer, keras.layers.ReversibleEmbedding):
-            raise ModelError(f"Reuse: reverse needs a ReversibleEmbedding, but '{layer.name}' is a {type(layer).__name__}")
+            raise ModelError(
+                f"Reuse: reverse needs a ReversibleEmbedding, but '{layer.name}' is a {type(layer).__name__}"
+            )
         self._borrowed = _Borrowed(layer)
         self.reverse = reverse
 
@@ -501,6 +505,8 @@ def _object(module, base):
     def make(item):
         if item is None:
             return None
+        if isinstance(item, str) and hasattr(module, "get"):
+            return module.get(item)  # knows short names, such as uniform
         kind, params = kind_of(item)
         return _class(module, kind, base)(**{key: _number(value) for key, value in params.items()})
 
@@ -552,7 +558,17 @@ def callback(item):
 # ----------------------------------------------------------------------------------------------------------------------
 
 # Never built from a file: they run foreign code, or make no sense in a chain.
-_REFUSED = {"Lambda", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "TFSMLayer", "Layer", "Wrapper", "InputLayer", "Input"}
+_REFUSED = {
+    "Lambda",
+    "JaxLayer",
+    "FlaxLayer",
+    "TorchModuleWrapper",
+    "TFSMLayer",
+    "Layer",
+    "Wrapper",
+    "InputLayer",
+    "Input",
+}
 _OWN = {"PositionEmbedding": PositionEmbedding, "MultiHeadAttention": MultiHeadAttention}
 
 
@@ -578,7 +594,15 @@ def _convert(params):
 def _layer(item, name, scope):
     """One layer. `scope` is the chain of {name: layer}, innermost last, in which Reuse looks."""
     kind, params = kind_of(item)
-    common = {key: params.pop(key) for key in ("trainable", "dtype") if key in params}
+    trainable = params.pop("trainable", True)
+    layer = _make(kind, params, name, scope)
+    if not trainable:
+        layer.trainable = False  # not by the constructor: this reaches the layers inside
+    return layer
+
+
+def _make(kind, params, name, scope):
+    common = {"dtype": params.pop("dtype")} if "dtype" in params else {}
     name = str(params.pop("name")) if "name" in params else name
     if name is not None:
         common["name"] = name
@@ -594,8 +618,7 @@ def _layer(item, name, scope):
         return layer
 
     if kind == "Sequential":
-        common.pop("dtype", None)
-        return finish(_chain(_layers(take("layers"), scope), common.pop("name", None), **common))
+        return finish(_chain(_layers(take("layers"), scope), name))
     if kind == "Residual":
         shortcut = take("shortcut", None)
         main = _layers(take("layers"), scope)
@@ -623,13 +646,19 @@ def _layer(item, name, scope):
         raise ModelError(f"{kind} '{name}': {error}") from error
 
 
+def _group(kind):
+    """The key of a layer in the weights file, which follows the class: max_pooling2d for MaxPool2D too."""
+    cls = _OWN.get(kind) or getattr(keras.layers, kind, None)
+    return to_snake_case(cls.__name__ if isinstance(cls, type) else kind)
+
+
 def _layers(items, scope):
     """A list of layers. Unnamed ones are called as their group in the weights file: dense, dense_1, flatten, ..."""
     taken = {str(params["name"]) for _, params in map(kind_of, items) if "name" in params}
     count, made, names = {}, [], {}
     for item in items:
         kind, params = kind_of(item)
-        key = to_snake_case(kind)
+        key = _group(kind)
         number = count[key] = count.get(key, -1) + 1
         name = key if number == 0 else f"{key}_{number}"
         while "name" not in params and name in taken:
@@ -656,12 +685,20 @@ def build(layers, input_shape=None, input_dtype=None, name=None, batch_size=None
 
     input_shape  without the batch axis; needed unless the list starts with Input
     input_dtype  default: Input's, else int32 before an Embedding and float32 before anything else
+
+    FeatureSpace at the start has no weights and works on text: it is left out, and the model takes the encoded vectors.
     """
     items = list(layers)
     if items and kind_of(items[0])[0] == "Input":
         params = kind_of(items.pop(0))[1]
         input_shape = params.get("shape", input_shape)
         input_dtype = params.get("dtype", input_dtype)
+    if items and kind_of(items[0])[0] == "FeatureSpace":
+        if input_shape is None:
+            raise ModelError(
+                "FeatureSpace turns table rows into vectors: dltrain does that; pass their width as input_shape"
+            )
+        items.pop(0)
     if input_shape is None:
         raise ModelError("the shape of the input is not known: start the layers with Input, or pass input_shape")
     if input_dtype is None:

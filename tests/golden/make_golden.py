@@ -6,7 +6,9 @@ same script on the same versions and machine writes the same bytes. See README.m
 
 import argparse
 import importlib
+import importlib.metadata
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -45,6 +47,24 @@ def environment(backend):
     }
 
 
+def versions():
+    """What decides about the bytes, as VERSIONS lists it."""
+    packages = ("keras", "jax", "jaxlib", "numpy", "scipy", "ml_dtypes", "h5py", "tensorflow_cpu", "PyYAML")
+    lines = [f"python {platform.python_version()}"] + [
+        f"{name} {importlib.metadata.version(name)}" for name in packages
+    ]
+    return lines + [f"machine {platform.machine()}"]
+
+
+def check_versions(any_version):
+    with open(os.path.join(GOLDEN, "VERSIONS"), encoding="utf-8") as file:
+        wanted = file.read().split("\n")
+    other = [line for line in versions() if line not in wanted]
+    if other:
+        print(f"make_golden.py: not the versions of VERSIONS: {', '.join(other)}", file=sys.stderr)
+    return any_version or not other
+
+
 def make(names):
     """Makes families of one module in this process."""
     from families import common
@@ -59,14 +79,20 @@ def make(names):
         path = os.path.join(GOLDEN, name + ".npz")
         common.write_npz(path, family.arrays)
         size = os.path.getsize(path) + os.path.getsize(os.path.join(GOLDEN, name + ".yaml"))
-        print(f"{name}: {len(family.cases)} cases, {len(family.arrays)} arrays, {size} bytes, {time.time() - began:.0f} s", flush=True)
+        print(
+            f"{name}: {len(family.cases)} cases, {len(family.arrays)} arrays, {size} bytes, {time.time() - began:.0f} s",
+            flush=True,
+        )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("families", nargs="*", metavar="family", help="default: all")
     parser.add_argument("--list", action="store_true", help="print the names of the families")
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # the child: one module, environment set
+    parser.add_argument("--any-version", action="store_true", help="go on with other versions than those in VERSIONS")
+    parser.add_argument(
+        "--here", action="store_true", help=argparse.SUPPRESS
+    )  # the child: one module, environment set
     arguments = parser.parse_args()
     if arguments.list:
         print("\n".join(MODULES))
@@ -78,6 +104,8 @@ def main():
     if arguments.here:
         make(names)
         return 0
+    if not check_versions(arguments.any_version):
+        return 2
     for module in dict.fromkeys(MODULES[name][0] for name in names):
         mine = [name for name in names if MODULES[name][0] == module]
         child = [sys.executable, os.path.abspath(__file__), "--here", *mine]
