@@ -129,6 +129,8 @@ bool dlt_guard_system_calls(int read_fd, int write_fd)
         ALLOW(gettimeofday),
         ALLOW(getrandom),
         ALLOW(sched_yield),
+        ALLOW(clock_nanosleep),
+        ALLOW(nanosleep),
         /* memory, but nothing of a file and nothing that can be run */
         EQUAL(SYS_mmap, 0, 6),
         LOAD_LOW(2),
