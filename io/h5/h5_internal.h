@@ -157,6 +157,8 @@ dlt_status dlt_h5_parse_table(dlt_h5_file *file, const void *table, size_t bytes
 /** "bad HDF5 file 'PATH': ..." */
 dlt_status dlt_h5_bad(const dlt_h5_file *file, dlt_diag *diag, const char *fmt, ...) DLT_PRINTF(3, 4);
 
+/** SHA-256 of the bytes of a contiguous dataset that was written, as they lie in the file. Other datasets are refused. */
+dlt_status dlt_h5_digest(dlt_h5_file *file, const dlt_h5_object *dataset, uint8_t digest[32], dlt_diag *diag);
 /** Sum that HDF5 appends to chunks. */
 uint32_t dlt_h5_fletcher32(const uint8_t *data, size_t bytes);
 

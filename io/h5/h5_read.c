@@ -8,6 +8,7 @@
 #include "io/h5/h5_internal.h"
 
 #include "base/alloc.h"
+#include "base/sha256.h"
 #include "io/file.h"
 
 #include <math.h>
@@ -755,4 +756,32 @@ dlt_status dlt_h5_read(dlt_h5_file *file, const dlt_h5_object *dataset, const dl
     default:
         return read_chunked(&j, first, first + rows);
     }
+}
+
+dlt_status dlt_h5_digest(dlt_h5_file *file, const dlt_h5_object *dataset, uint8_t digest[32], dlt_diag *diag)
+{
+    enum { PIECE = 1 << 18 };
+    const h5_layout *layout = dataset->layout;
+    if (dataset->refused != NULL || dataset->object_class != DLT_H5_DATASET ||
+        dataset->storage != DLT_H5_CONTIGUOUS || (dataset->bytes > 0 && layout->offset == DLT_H5_NOWHERE)) {
+        return dlt_fail(diag, file->kind, file->at, "'%s' in '%s' is not stored in one piece", dataset->path,
+                        file->path);
+    }
+    uint8_t *piece = dlt_alloc(PIECE);
+    if (piece == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    dlt_sha256 sha;
+    dlt_status status = DLT_OK;
+    dlt_sha256_init(&sha);
+    for (int64_t done = 0; done < dataset->bytes && status == DLT_OK; done += PIECE) {
+        const size_t bytes = dataset->bytes - done < PIECE ? (size_t)(dataset->bytes - done) : PIECE;
+        status = dlt_file_read_at(file->fd, file->path, piece, bytes, (int64_t)layout->offset + done, file->kind, diag);
+        if (status == DLT_OK) {
+            dlt_sha256_update(&sha, piece, bytes);
+        }
+    }
+    dlt_sha256_final(&sha, digest);
+    dlt_free(piece);
+    return status;
 }
