@@ -252,7 +252,8 @@ static dlt_status open_whole(dlt_checkpoint_folder *folder, int64_t step, dlt_ch
     return status;
 }
 
-dlt_status dlt_checkpoint_newest(dlt_checkpoint_folder *folder, dlt_checkpoint **checkpoint, int64_t *step, dlt_diag *diag)
+dlt_status dlt_checkpoint_newest(dlt_checkpoint_folder *folder, dlt_checkpoint **checkpoint, int64_t *step,
+                                 dlt_diag *diag)
 {
     int64_t *steps = NULL;
     size_t count = 0;
@@ -264,8 +265,8 @@ dlt_status dlt_checkpoint_newest(dlt_checkpoint_folder *folder, dlt_checkpoint *
         *step = *checkpoint != NULL ? steps[i] : -1;
     }
     if (status == DLT_OK && *checkpoint == NULL && count > 0) {
-        status = dlt_fail(diag, DLT_E_CHECKPOINT, (dlt_pos){0}, "none of the %zu checkpoint%s in '%s' is whole", count,
-                          count == 1 ? "" : "s", folder->path);
+        status = dlt_fail(diag, DLT_E_CHECKPOINT, (dlt_pos){0}, "none of the %zu checkpoint%s in '%s' is whole",
+                          count, count == 1 ? "" : "s", folder->path);
     }
     dlt_free(steps);
     return status;

@@ -185,8 +185,7 @@ static dlt_status check_dataset(const dlt_checkpoint *c, item *i, dlt_diag *diag
     }
     if (!dlt_shape_equal(&object->shape, &i->entry.shape)) {
         return fault(c, diag, "%s is damaged: it has shape %s and was written with %s", what,
-                     dlt_shape_text(&object->shape, is, sizeof is),
-                     dlt_shape_text(&i->entry.shape, was, sizeof was));
+                     dlt_shape_text(&object->shape, is, sizeof is), dlt_shape_text(&i->entry.shape, was, sizeof was));
     }
     if (object->big_endian || dlt_h5_dtype(object) != i->entry.dtype ||
         object->element_bytes != dlt_dtype_size(i->entry.dtype)) {
@@ -288,7 +287,7 @@ static dlt_status parse_manifest(dlt_checkpoint *c, dlt_diag *diag)
         status = first ? check_first_line(c, line, diag) : parse_line(c, line, known, diag);
         line = end + 1;
     }
-    if (status == DLT_OK) {
+    if (status == DLT_OK && c->count > 0) {
         qsort(c->items, c->count, sizeof *c->items, by_path);
         for (size_t i = 1; i < c->count && status == DLT_OK; i++) {
             if (strcmp(c->items[i].entry.path, c->items[i - 1].entry.path) == 0) {
@@ -465,7 +464,8 @@ dlt_status dlt_checkpoint_expect(const dlt_checkpoint *c, const char *layer, siz
         return DLT_OK;
     }
     if (dlt_h5_find(c->file, layer) == NULL) {
-        return fault(c, diag, "there is no '%s'; expected it with %zu variable%s", layer, count, count == 1 ? "" : "s");
+        return fault(c, diag, "there is no '%s'; expected it with %zu variable%s", layer, count,
+                     count == 1 ? "" : "s");
     }
     return fault(c, diag, "'%s' has %zu variable%s; expected %zu", layer, found, found == 1 ? "" : "s", count);
 }
@@ -492,8 +492,8 @@ dlt_status dlt_checkpoint_verify(dlt_checkpoint *c, dlt_diag *diag)
     return DLT_OK;
 }
 
-dlt_status dlt_checkpoint_read(dlt_checkpoint *c, const char *path, dlt_dtype dtype, const dlt_shape *shape, void *out,
-                               dlt_diag *diag)
+dlt_status dlt_checkpoint_read(dlt_checkpoint *c, const char *path, dlt_dtype dtype, const dlt_shape *shape,
+                               void *out, dlt_diag *diag)
 {
     char what[CHECKPOINT_DESCRIPTION], found[160], expected[160];
     const item *i = find_item(c, path);

@@ -174,17 +174,17 @@ static int64_t first_not_finite(dlt_dtype dtype, const void *data, int64_t count
         const int64_t n = count - start < RUN ? count - start : RUN;
         unsigned bad = 0;
         /* without a branch inside, so that compilers vectorize it */
-#define SCAN(ctype, mask)                                                                                    \
-    do {                                                                                                     \
-        const ctype *bits = (const ctype *)data + start;                                                     \
-        for (int64_t i = 0; i < n; i++) {                                                                    \
-            bad |= (bits[i] & (mask)) == (mask);                                                             \
-        }                                                                                                    \
-        for (int64_t i = 0; bad != 0 && i < n; i++) {                                                        \
-            if ((bits[i] & (mask)) == (mask)) {                                                              \
-                return start + i;                                                                            \
-            }                                                                                                \
-        }                                                                                                    \
+#define SCAN(ctype, mask)                                                                                            \
+    do {                                                                                                             \
+        const ctype *bits = (const ctype *)data + start;                                                             \
+        for (int64_t i = 0; i < n; i++) {                                                                            \
+            bad |= (bits[i] & (mask)) == (mask);                                                                     \
+        }                                                                                                            \
+        for (int64_t i = 0; bad != 0 && i < n; i++) {                                                                \
+            if ((bits[i] & (mask)) == (mask)) {                                                                      \
+                return start + i;                                                                                    \
+            }                                                                                                        \
+        }                                                                                                            \
     } while (0)
         switch (dtype) {
         case DLT_F32:
@@ -262,8 +262,8 @@ dlt_status dlt_checkpoint_text(dlt_checkpoint_writer *w, const char *name, const
     dlt_buf path = {0};
     dlt_buf_printf(&path, "/dltrain/%s", name);
     const dlt_shape shape = DLT_SHAPE((int64_t)bytes);
-    const dlt_status status = path.failed ? note(w, dlt_fail_memory(diag))
-                                          : dlt_checkpoint_add(w, path.data, DLT_U8, &shape, text, diag);
+    const dlt_status status =
+        path.failed ? note(w, dlt_fail_memory(diag)) : dlt_checkpoint_add(w, path.data, DLT_U8, &shape, text, diag);
     dlt_buf_release(&path);
     return status;
 }
@@ -279,8 +279,8 @@ static dlt_status read_back(const dlt_checkpoint_writer *w, dlt_diag *diag)
     const char *manifest = dlt_checkpoint_manifest(again, &bytes);
     dlt_status status = DLT_OK;
     if (bytes != w->manifest.length || memcmp(manifest, w->manifest.data, bytes) != 0) {
-        status = dlt_fail(diag, DLT_E_CHECKPOINT, (dlt_pos){0}, "'%s' does not read back as it was written",
-                          w->temporary);
+        status =
+            dlt_fail(diag, DLT_E_CHECKPOINT, (dlt_pos){0}, "'%s' does not read back as it was written", w->temporary);
     } else {
         status = dlt_checkpoint_verify(again, diag);
     }

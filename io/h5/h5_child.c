@@ -35,7 +35,7 @@ void dlt_h5_child_main(int argc, char **argv)
     if (!probe && fstat(DLT_H5_CHILD_FILE, &status) != 0) {
         _exit(DLT_H5_CHILD_REFUSED); /* started by hand */
     }
-    dlt_h5_list_init(); /* before the guards: afterwards nothing can be opened */
+    dlt_h5_library(); /* before the guards: afterwards nothing can be opened */
     const dlt_guard_limits limits = {.address_bytes = UINT64_C(1) << 30,
                                      .cpu_seconds = dlt_h5_cpu_limit((int64_t)status.st_size),
                                      .descriptors = DLT_H5_CHILD_TABLE + 1};

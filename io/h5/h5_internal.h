@@ -136,8 +136,8 @@ bool dlt_h5_list(int fd, int64_t size, unsigned guards, h5_sink *sink);
 
 /** dlt_h5_child_main was called. */
 bool dlt_h5_child_ready(void);
-/** Sets libhdf5 up; called by dlt_h5_list unless it was before. */
-void dlt_h5_list_init(void);
+/** Sets libhdf5 up, once in a process: no exit handler, no printing, no plugins, no external links. */
+bool dlt_h5_library(void);
 
 /** Seconds of processor time that listing a file of this size may take. */
 unsigned dlt_h5_cpu_limit(int64_t size);

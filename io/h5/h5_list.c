@@ -946,32 +946,35 @@ static void list_file(walk *w)
 /* ---- the library ---- */
 
 static pthread_once_t library_once = PTHREAD_ONCE_INIT;
+static bool library_ready;
 static hid_t reader_driver = H5I_INVALID_HID;
 
 static void library_init(void)
 {
-    if (H5dont_atexit() >= 0 && H5open() >= 0 && H5Eset_auto2(H5E_DEFAULT, NULL, NULL) >= 0 &&
-        H5PLset_loading_state(0) >= 0 && H5Lunregister(H5L_TYPE_EXTERNAL) >= 0) {
+    library_ready = H5dont_atexit() >= 0 && H5open() >= 0 && H5Eset_auto2(H5E_DEFAULT, NULL, NULL) >= 0 &&
+                    H5PLset_loading_state(0) >= 0 && H5Lunregister(H5L_TYPE_EXTERNAL) >= 0;
+    if (library_ready) {
         reader_driver = H5FDregister(&reader_class);
     }
 }
 
-void dlt_h5_list_init(void)
+bool dlt_h5_library(void)
 {
     pthread_once(&library_once, library_init);
+    return library_ready;
 }
 
 bool dlt_h5_list(int fd, int64_t size, unsigned guards, h5_sink *sink)
 {
     walk w = {.sink = sink, .source = {.fd = fd, .size = (haddr_t)size}, .file = H5I_INVALID_HID};
     const source_info info = {.at = &w.source};
-    dlt_h5_list_init();
+    const bool ready = dlt_h5_library();
     put_u32(&w.record, DLT_H5_VERSION);
     put_u32(&w.record, guards);
     sink_put(sink, DLT_H5_MAGIC, sizeof DLT_H5_MAGIC - 1);
     send_record(&w);
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    if (reader_driver < 0 || access < 0 || H5Pset_driver(access, reader_driver, &info) < 0 ||
+    if (!ready || reader_driver < 0 || access < 0 || H5Pset_driver(access, reader_driver, &info) < 0 ||
         H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) < 0) {
         give_up(&w, "libhdf5 cannot be set up");
     } else {

@@ -8,10 +8,10 @@
 
 #include "base/alloc.h"
 #include "io/file.h"
+#include "io/h5/h5_internal.h"
 
 #include <errno.h>
 #include <hdf5.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
@@ -173,17 +173,8 @@ static const H5FD_class_t driver_class = {
     .fl_map = H5FD_FLMAP_DICHOTOMY,
 };
 
-static pthread_once_t library_once = PTHREAD_ONCE_INIT;
-static hid_t driver_id = H5I_INVALID_HID;
-static atomic_bool in_use;
-
-static void library_init(void)
-{
-    if (H5dont_atexit() >= 0 && H5open() >= 0 && H5Eset_auto2(H5E_DEFAULT, NULL, NULL) >= 0 &&
-        H5PLset_loading_state(0) >= 0) {
-        driver_id = H5FDregister(&driver_class);
-    }
-}
+static atomic_bool in_use;                /* a writer is open */
+static hid_t driver_id = H5I_INVALID_HID; /* registered by the first writer; the flag above guards it */
 
 /* ---- failures ---- */
 
@@ -237,7 +228,10 @@ dlt_status dlt_h5_writer_create(int fd, const char *path, dlt_status kind, dlt_h
         atomic_store(&in_use, false);
         return dlt_fail_memory(diag);
     }
-    pthread_once(&library_once, library_init);
+    const bool ready = dlt_h5_library();
+    if (ready && driver_id < 0) {
+        driver_id = H5FDregister(&driver_class);
+    }
     *w = (dlt_h5_writer){.fd = fd,
                          .path = path,
                          .kind = kind,
@@ -247,7 +241,7 @@ dlt_status dlt_h5_writer_create(int fd, const char *path, dlt_status kind, dlt_h
                          .text = H5Tcopy(H5T_C_S1)};
     const driver_info info = {.writer = w};
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    bool good = driver_id >= 0 && access >= 0 && w->links >= 0 && w->dataset_creation >= 0 && w->text >= 0 &&
+    bool good = ready && driver_id >= 0 && access >= 0 && w->links >= 0 && w->dataset_creation >= 0 && w->text >= 0 &&
                 H5Pset_driver(access, driver_id, &info) >= 0 && H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 &&
                 H5Pset_create_intermediate_group(w->links, 1) >= 0 &&
                 H5Pset_obj_track_times(w->dataset_creation, 0) >= 0 && H5Tset_size(w->text, H5T_VARIABLE) >= 0 &&

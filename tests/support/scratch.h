@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-/** A new, empty folder below the build folder; free with free(). Fails the program where it cannot be made. */
+/** A new, empty folder in memory, or below $DLT_TEST_SCRATCH; removed by dlt_scratch_destroy. Ends the program on failure. */
 char *dlt_scratch_create(const char *name);
 /** Removes a folder and what lies in it (one level of folders deep), and frees the text. NULL is accepted. */
 void dlt_scratch_destroy(char *folder);

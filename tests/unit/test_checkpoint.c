@@ -44,19 +44,19 @@ static int teardown(void **state)
     return 0;
 }
 
-#define GOOD(call)                                                                                           \
-    do {                                                                                                     \
-        if ((call) != DLT_OK) {                                                                              \
-            fail_msg("%s", dlt_diag_text(f->diag, 0));                                                       \
-        }                                                                                                    \
+#define GOOD(call)                                                                                                   \
+    do {                                                                                                             \
+        if ((call) != DLT_OK) {                                                                                      \
+            fail_msg("%s", dlt_diag_text(f->diag, 0));                                                               \
+        }                                                                                                            \
     } while (0)
 
-#define BAD(call, expected_status, message)                                                                  \
-    do {                                                                                                     \
-        dlt_diag_reset(f->diag);                                                                             \
-        assert_int_equal(call, expected_status);                                                             \
-        assert_int_equal(dlt_diag_size(f->diag), 1);                                                         \
-        assert_string_equal(dlt_diag_text(f->diag, 0), message);                                             \
+#define BAD(call, expected_status, message)                                                                          \
+    do {                                                                                                             \
+        dlt_diag_reset(f->diag);                                                                                     \
+        assert_int_equal(call, expected_status);                                                                     \
+        assert_int_equal(dlt_diag_size(f->diag), 1);                                                                 \
+        assert_string_equal(dlt_diag_text(f->diag, 0), message);                                                     \
     } while (0)
 
 static const float kernel[6] = {1, 2, 3, 4, 5, -0.5F}, bias[3] = {0.1F, 0.2F, 0.3F};
@@ -218,27 +218,34 @@ static void what_is_not_finite_is_not_saved(void **state)
         dlt_dtype dtype;
         uint64_t bits;
         bool good;
-    } cases[] = {{DLT_F32, 0x7FC00000, false}, {DLT_F32, 0xFF800000, false}, {DLT_F32, 0x7F7FFFFF, true},
-                 {DLT_F64, 0x7FF0000000000000, false}, {DLT_F64, 0x7FEFFFFFFFFFFFFF, true},
-                 {DLT_BF16, 0xFF80, false}, {DLT_BF16, 0x7F7F, true}, {DLT_F16, 0x7C01, false},
-                 {DLT_F16, 0x7BFF, true}, {DLT_I64, 0x7FF0000000000000, true}};
+    } cases[] = {{DLT_F32, 0x7FC00000, false},
+                 {DLT_F32, 0xFF800000, false},
+                 {DLT_F32, 0x7F7FFFFF, true},
+                 {DLT_F64, 0x7FF0000000000000, false},
+                 {DLT_F64, 0x7FEFFFFFFFFFFFFF, true},
+                 {DLT_BF16, 0xFF80, false},
+                 {DLT_BF16, 0x7F7F, true},
+                 {DLT_F16, 0x7C01, false},
+                 {DLT_F16, 0x7BFF, true},
+                 {DLT_I64, 0x7FF0000000000000, true}};
     for (size_t i = 0; i < DLT_COUNT(cases); i++) {
         dlt_checkpoint_writer *w = NULL;
         dlt_diag_reset(f->diag);
         GOOD(dlt_checkpoint_begin(step_path(f, 1), &w, f->diag));
-        assert_int_equal(dlt_checkpoint_add(w, "/layers/dense/vars/0", cases[i].dtype, &DLT_SHAPE(1), &cases[i].bits,
-                                            f->diag),
-                         cases[i].good ? DLT_OK : DLT_E_NUMERIC);
+        assert_int_equal(
+            dlt_checkpoint_add(w, "/layers/dense/vars/0", cases[i].dtype, &DLT_SHAPE(1), &cases[i].bits, f->diag),
+            cases[i].good ? DLT_OK : DLT_E_NUMERIC);
         dlt_checkpoint_abandon(w);
         assert_int_equal(dlt_scratch_count(f->folder), 0);
     }
     dlt_checkpoint_writer *w = NULL;
     char message[2048];
-    snprintf(message, sizeof message,
-             "'%s' is not saved: variable 1 of '/layers/dense' is not finite at (2, 2000)", step_path(f, 1));
+    snprintf(message, sizeof message, "'%s' is not saved: variable 1 of '/layers/dense' is not finite at (2, 2000)",
+             step_path(f, 1));
     large[8000] = NAN;
     GOOD(dlt_checkpoint_begin(step_path(f, 1), &w, f->diag));
-    GOOD(dlt_checkpoint_add(w, "/dltrain/best", DLT_F32, &DLT_SHAPE(9000), large, f->diag)); /* state may be infinite */
+    GOOD(dlt_checkpoint_add(w, "/dltrain/best", DLT_F32, &DLT_SHAPE(9000), large,
+                            f->diag)); /* state may be infinite */
     BAD(dlt_checkpoint_add(w, "/layers/dense/vars/1", DLT_F32, &DLT_SHAPE(3, 3000), large, f->diag), DLT_E_NUMERIC,
         message);
     assert_int_equal(dlt_checkpoint_text(w, "config", "x", 1, f->diag), DLT_E_NUMERIC);
@@ -288,7 +295,8 @@ static void mistakes_of_the_caller_are_errors(void **state)
     assert_non_null(strstr(dlt_diag_text(f->diag, 0), "cannot create '"));
     assert_non_null(strstr(dlt_diag_text(f->diag, 0), "': No such file or directory"));
     GOOD(dlt_checkpoint_begin(step_path(f, 1), &w, f->diag));
-    BAD(dlt_checkpoint_begin(step_path(f, 2), &second, f->diag), DLT_E_INTERNAL, "two HDF5 files are written at once");
+    BAD(dlt_checkpoint_begin(step_path(f, 2), &second, f->diag), DLT_E_INTERNAL,
+        "two HDF5 files are written at once");
     BAD(dlt_checkpoint_group(w, "/layers/a\tb/vars", "x", f->diag), DLT_E_INTERNAL,
         "'/layers/a\\x09b/vars' cannot be a name in a checkpoint: it holds control characters or is not UTF-8");
     dlt_checkpoint_abandon(w);
@@ -352,26 +360,26 @@ static void a_manifest_is_read_strictly(void **state)
     snprintf(line, sizeof line, "dataset\t/layers/dense/vars/0\tfloat32\t[2]\t%s\n", digest);
     snprintf(good, sizeof good, HEAD GROUP "%s", line);
     forge(f, good, NULL);
-    static const char *const invalid[] = {"",
-                                          "dltrain checkpoint 1",
-                                          "dltrain checkpoint x\n",
-                                          "dltrain checkpoint 0\n",
-                                          "something else\n",
-                                          HEAD "\n",
-                                          HEAD "group\n",
-                                          HEAD "group\ta\tb\tc\n",
-                                          HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[2]\n",
-                                          HEAD "dataset\t/layers/dense/vars/0\tfloat31\t[2]\t" SHA "\n",
-                                          HEAD "dataset\t/layers/dense/vars/0\tfloat32\t2\t" SHA "\n",
-                                          HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[2,]\t" SHA "\n",
-                                          HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[-2]\t" SHA "\n",
-                                          HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[0x2]\t" SHA "\n",
-                                          HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[1,1,1,1,1,1,1,1,2]\t" SHA "\n",
-                                          HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[9223372036854775807,9]\t" SHA
-                                               "\n",
-                                          HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[2]\t" SHA "0\n",
-                                          HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[2]\tx\n",
-                                          HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[2]\t" SHA "\textra\n"};
+    static const char *const invalid[] = {
+        "",
+        "dltrain checkpoint 1",
+        "dltrain checkpoint x\n",
+        "dltrain checkpoint 0\n",
+        "something else\n",
+        HEAD "\n",
+        HEAD "group\n",
+        HEAD "group\ta\tb\tc\n",
+        HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[2]\n",
+        HEAD "dataset\t/layers/dense/vars/0\tfloat31\t[2]\t" SHA "\n",
+        HEAD "dataset\t/layers/dense/vars/0\tfloat32\t2\t" SHA "\n",
+        HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[2,]\t" SHA "\n",
+        HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[-2]\t" SHA "\n",
+        HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[0x2]\t" SHA "\n",
+        HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[1,1,1,1,1,1,1,1,2]\t" SHA "\n",
+        HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[9223372036854775807,9]\t" SHA "\n",
+        HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[2]\t" SHA "0\n",
+        HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[2]\tx\n",
+        HEAD "dataset\t/layers/dense/vars/0\tfloat32\t[2]\t" SHA "\textra\n"};
     for (size_t i = 0; i < DLT_COUNT(invalid); i++) {
         forge(f, invalid[i], "its manifest is not valid");
     }
@@ -507,8 +515,9 @@ static void leftovers_of_ours_are_removed(void **state)
     static const char *const ours[] = {".step-000000000001.weights.h5.tmp-123-456", ".last.weights.h5.tmp-1-2",
                                        ".trial.weights.h5.tmp-99-1"};
     static const char *const others[] = {"step-000000000001.weights.h5", ".step-1.weights.h5.tmp-123-",
-                                         ".step-1.weights.h5.tmp-12x-4", "notes.tmp-1-2", ".weights.h5.tmp-1-2",
-                                         ".step-1.h5.tmp-1-2",           "x.weights.h5.tmp-1-2"};
+                                         ".step-1.weights.h5.tmp-12x-4", "notes.tmp-1-2",
+                                         ".weights.h5.tmp-1-2",          ".step-1.h5.tmp-1-2",
+                                         "x.weights.h5.tmp-1-2"};
     for (size_t i = 0; i < DLT_COUNT(ours); i++) {
         dlt_scratch_save(dlt_scratch_path(f->folder, ours[i]), "x", 1);
     }
