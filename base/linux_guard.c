@@ -1,5 +1,4 @@
-/* base/linux_guard.c: resource limits and a seccomp filter (Documentation/userspace-api/seccomp_filter.rst of
- * Linux). */
+/* base/linux_guard.c: resource limits and a seccomp filter (Linux, Documentation/userspace-api/seccomp_filter.rst). */
 #include "base/linux_guard.h"
 
 #include "base/status.h"
@@ -42,7 +41,7 @@ void dlt_guard_die_with_parent(void)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
-static bool limit_to(__rlimit_resource_t what, rlim_t soft, rlim_t hard)
+static bool limit_to(int what, rlim_t soft, rlim_t hard)
 {
     struct rlimit now;
     if (getrlimit(what, &now) != 0) {
@@ -78,8 +77,7 @@ unsigned dlt_guard_limit(const dlt_guard_limits *limits)
 }
 
 #ifdef NATIVE_ARCH
-/* One rule a system call. The jumps of BPF count instructions: (if equal, if not), (if a bit is set, if none
- * is). */
+/* One rule a system call. The jumps of BPF count instructions: (if equal, if not), (if a bit is set, if none is). */
 #define LOAD(member) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, member))
 #define LOAD_LOW(i)                                                                                          \
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, args) + 8 * (i))

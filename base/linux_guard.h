@@ -1,5 +1,4 @@
-/* base/linux_guard.h: how a helper process gives up what it does not need before it touches foreign bytes.
- * Linux only. */
+/* base/linux_guard.h: how a helper process gives up what it does not need before it touches foreign bytes. Linux only. */
 #ifndef DLT_BASE_LINUX_GUARD_H
 #define DLT_BASE_LINUX_GUARD_H
 
@@ -19,8 +18,7 @@
 #endif
 
 typedef struct dlt_guard_limits {
-    uint64_t address_bytes; /* RLIMIT_AS; 0: not limited. Left alone in builds with sanitizers, which reserve
-                               terabytes */
+    uint64_t address_bytes; /* RLIMIT_AS; 0: not limited. Left alone under sanitizers, which reserve terabytes */
     unsigned cpu_seconds;   /* RLIMIT_CPU: SIGXCPU, then SIGKILL a second later */
     unsigned descriptors;   /* RLIMIT_NOFILE: numbers below this may be in use */
 } dlt_guard_limits;
@@ -42,9 +40,8 @@ void dlt_guard_die_with_parent(void);
 /** Sets the limits and PR_SET_NO_NEW_PRIVS; returns those that hold. */
 unsigned dlt_guard_limit(const dlt_guard_limits *limits);
 /**
- * From here on the process may allocate memory, pread from one descriptor, write to another, and end. What
- * opens files fails with EACCES; every other call kills the process. False where seccomp is missing (then
- * nothing has changed).
+ * From here on the process may allocate memory, pread from one descriptor, write to another, wait and end. What opens
+ * files fails with EACCES; every other call kills the process. False where seccomp is missing: nothing has changed.
  */
 bool dlt_guard_system_calls(int read_fd, int write_fd);
 

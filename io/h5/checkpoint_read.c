@@ -192,6 +192,9 @@ static dlt_status check_dataset(const dlt_checkpoint *c, item *i, dlt_diag *diag
         return fault(c, diag, "%s is damaged: it has type %s and was written as %s", what, dlt_h5_type_name(object),
                      dlt_dtype_name(i->entry.dtype));
     }
+    if (object->storage != DLT_H5_CONTIGUOUS || object->bytes_stored != object->bytes) {
+        return fault(c, diag, "%s is damaged: it is not stored in one piece", what);
+    }
     i->object = object;
     i->entry.bytes = object->bytes;
     return DLT_OK;

@@ -48,6 +48,6 @@ void dlt_h5_child_main(int argc, char **argv)
         _exit(n == (ssize_t)sizeof guards ? 0 : DLT_H5_CHILD_REFUSED);
     }
     h5_sink sink = {.fd = DLT_H5_CHILD_TABLE};
-    const bool good = dlt_h5_list(DLT_H5_CHILD_FILE, (int64_t)status.st_size, guards, &sink);
+    const bool good = dlt_h5_list(DLT_H5_CHILD_FILE, (int64_t)status.st_size, &sink);
     _exit(good ? 0 : DLT_H5_CHILD_REFUSED);
 }

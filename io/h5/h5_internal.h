@@ -1,5 +1,4 @@
-/* io/h5/h5_internal.h: what the files of this folder share: limits, the wire form of the table, private
- * structures. */
+/* io/h5/h5_internal.h: what the files of this folder share: limits, the wire form of the table, private structures. */
 #ifndef DLT_IO_H5_INTERNAL_H
 #define DLT_IO_H5_INTERNAL_H
 
@@ -12,58 +11,57 @@
 /* ---- limits on what a file may claim ---- */
 enum {
     DLT_H5_MAX_OBJECTS = 200000,
-    DLT_H5_MAX_DEPTH = 32,          /* groups inside each other */
-    DLT_H5_MAX_PATH = 1023,         /* bytes of an object's path */
-    DLT_H5_MAX_ATTRIBUTES = 64,     /* of an object; more are left out */
-    DLT_H5_MAX_ATTRIBUTE = 1 << 20, /* bytes of an attribute's values; larger ones are left out */
-    DLT_H5_MAX_ATTRIBUTE_COUNT = 1 << 16,
+    DLT_H5_MAX_DEPTH = 32,                 /* groups inside each other */
+    DLT_H5_MAX_PATH = 1023,                /* bytes of an object's path */
+    DLT_H5_MAX_ATTRIBUTES = 64,            /* of an object; more are left out */
+    DLT_H5_MAX_ATTRIBUTE = 1 << 20,        /* bytes of an attribute's values; larger ones are left out */
+    DLT_H5_MAX_ATTRIBUTE_COUNT = 1 << 16,  /* values of an attribute */
     DLT_H5_MAX_ATTRIBUTES_TOTAL = 8 << 20, /* bytes of all attributes of a file */
     DLT_H5_MAX_FILTERS = 3,                /* shuffle, deflate, fletcher32: each at most once */
     DLT_H5_MAX_TEXT = 512,                 /* bytes of a reason */
-    DLT_H5_MAX_COMPACT = 1 << 16,
-    DLT_H5_MAX_TABLE = 192 << 20, /* bytes of the table, and not more than: */
-    DLT_H5_TABLE_FREE = 1 << 20,  /* this many plus */
-    DLT_H5_TABLE_RATIO = 16,      /* so many times the file */
+    DLT_H5_MAX_COMPACT = 1 << 16,          /* bytes of a compact dataset */
+    DLT_H5_MAX_CHUNKS = 1 << 22,           /* of a file */
+    DLT_H5_MAX_CHUNK_BYTES = 1 << 30,      /* of one chunk, decoded */
+    DLT_H5_SPARSE_CHUNKS = 1 << 16,        /* a grid of more chunks than this ... */
+    DLT_H5_SPARSE_RATIO = 16,              /* ... has at least one in so many written */
+    DLT_H5_MAX_TABLE = 192 << 20,          /* bytes of the table, and not more than ... */
+    DLT_H5_TABLE_FREE = 1 << 20,           /* ... this many plus ... */
+    DLT_H5_TABLE_RATIO = 16,               /* ... so many times the file */
+    DLT_H5_CLAIM_FREE = 64 << 20,          /* a dataset of more bytes than this ... */
+    DLT_H5_CLAIM_RATIO = 2048,             /* ... claims at most so many times what the file holds of it */
+    DLT_H5_MAX_DEFLATE = 1032,             /* deflate cannot shrink by more (zlib's technical details) */
     DLT_H5_DEFAULT_CACHE = 32 << 20
 };
-#define DLT_H5_MAX_CHUNKS (INT64_C(1) << 22)      /* of a file */
-enum {
-    DLT_H5_SPARSE_CHUNKS = 1 << 16, /* a grid of more chunks than this ... */
-    DLT_H5_SPARSE_RATIO = 16        /* ... must have at least one in so many written */
-};
-#define DLT_H5_MAX_CHUNK_BYTES (INT64_C(1) << 30) /* of one chunk, decoded */
-#define DLT_H5_MAX_DEFLATE INT64_C(1032)      /* deflate cannot shrink by more (zlib's technical details) */
-#define DLT_H5_CLAIM_FREE (INT64_C(64) << 20) /* a dataset larger than this ... */
-#define DLT_H5_CLAIM_RATIO INT64_C(2048) /* ... may claim so many times the bytes that the file holds of it  \
-                                          */
 
 /* ---- the child ---- */
 enum {
-    DLT_H5_CHILD_FILE = 3,     /* descriptor of the file */
-    DLT_H5_CHILD_TABLE = 4,    /* descriptor that takes the table */
-    DLT_H5_CHILD_CPU_S = 3,        /* its processor time, and one second more ... */
-    DLT_H5_CHILD_CPU_MIB = 8,      /* ... for so many MiB of the file, up to: */
-    DLT_H5_CHILD_MOST_CPU_S = 60,
-    DLT_H5_CHILD_WALL_S = 120, /* the parent's patience: slow network file systems */
-    DLT_H5_CHILD_REFUSED = 3   /* exit status after an error record */
+    DLT_H5_CHILD_FILE = 3,        /* descriptor of the file */
+    DLT_H5_CHILD_TABLE = 4,       /* descriptor that takes the table */
+    DLT_H5_CHILD_CPU_S = 3,       /* its processor time, and one second more ... */
+    DLT_H5_CHILD_CPU_MIB = 8,     /* ... for so many MiB of the file, up to ... */
+    DLT_H5_CHILD_MOST_CPU_S = 60, /* ... this */
+    DLT_H5_CHILD_WALL_S = 120,    /* the parent's patience: slow network file systems */
+    DLT_H5_CHILD_REFUSED = 3      /* exit status after an error record */
 };
 #define DLT_H5_CHILD_ARGUMENT "--h5-child"
 #define DLT_H5_CHILD_PROBE "probe"
 
 /* ---- wire form: native byte order, since both ends are one executable ----
  *
- * table   = "DLTH5TAB" u32 version, u32 guards held (DLT_GUARD_*), record*, end
- * record  = object | error
- * object  = 'O' u8 class, str path, str refused, [dataset], u32 left out, u32 count, attribute*
- *           dataset stands where class is DATASET and refused is empty
- * dataset = u8 kind, u8 element bytes, u8 big-endian, u8 rank, u64 dim[rank], u8 fill[8], u8 storage, layout
- * layout  = str bytes                                                 COMPACT
- *         | u64 offset (DLT_H5_NOWHERE: never written)                    CONTIGUOUS
- *         | u64 chunk dim[rank], u8 count, (u8 filter, u32 value)[count], u64 chunks,
- *           (u64 offset, u32 bytes, u32 mask)[chunks]                 CHUNKED: every place of the grid,
- * row-major; chunks = 0 where none was ever written attribute = str name, u8 type, u8 scalar, u32 count, (i64
- * | f64 | str)[count] error   = 'X' str reason: the last record end     = 'E' u64 bytes of the table before
- * this record str     = u32 bytes, the bytes */
+ * table     = "DLTH5TAB" u32 version, record*, end
+ * record    = object | error
+ * object    = 'O' u8 class, str path, str refused, [dataset], u32 attributes left out, u32 count, attribute*
+ *             dataset stands where class is DATASET and refused is empty
+ * dataset   = u8 kind, u8 element bytes, u8 big-endian, u8 rank, u64 dim[rank], u8 fill[8], u8 storage, layout
+ * layout    = str bytes                                    COMPACT
+ *           | u64 offset (NOWHERE: never written)          CONTIGUOUS
+ *           | u64 chunk dim[rank], u8 count, (u8 filter, u32 value)[count], u64 chunks,
+ *             (u64 offset, u32 bytes, u32 mask)[chunks]    CHUNKED: every place of the grid, row-major; none of them
+ *                                                          (chunks = 0) where nothing was ever written
+ * attribute = str name, u8 type, u8 scalar, u32 count, (i64 | f64 | str)[count]
+ * error     = 'X' str reason: the last record
+ * end       = 'E' u64 bytes of the table before this record
+ * str       = u32 bytes, the bytes */
 #define DLT_H5_MAGIC "DLTH5TAB"
 enum { DLT_H5_VERSION = 1 };
 #define DLT_H5_NOWHERE UINT64_MAX
@@ -110,7 +108,6 @@ struct dlt_h5_file {
     dlt_status kind;
     int fd;
     int64_t size, mtime_ns;
-    unsigned guards; /* DLT_GUARD_* of the child */
     size_t count;
     dlt_h5_object *objects; /* sorted by path */
 
@@ -132,7 +129,7 @@ typedef struct h5_sink {
  * The child's work: parses the HDF5 file on descriptor fd and writes its table. True if the table is whole,
  * false after an error record. Runs libhdf5: never in a process that has something to lose.
  */
-bool dlt_h5_list(int fd, int64_t size, unsigned guards, h5_sink *sink);
+bool dlt_h5_list(int fd, int64_t size, h5_sink *sink);
 
 /** dlt_h5_child_main was called. */
 bool dlt_h5_child_ready(void);
@@ -142,8 +139,10 @@ bool dlt_h5_library(void);
 /** Seconds of processor time that listing a file of this size may take. */
 unsigned dlt_h5_cpu_limit(int64_t size);
 
-/** Starts the child on a descriptor of `size` bytes (or in probe mode), takes its table and sees to its end. Free *table with
- * dlt_free. */
+/**
+ * Starts the child on a descriptor of `size` bytes (or in probe mode), takes its table and sees to its end. Free *table
+ * with dlt_free.
+ */
 dlt_status dlt_h5_run_child(int fd, int64_t size, bool probe, const char *path, dlt_status kind, dlt_pos at, char **table,
                             size_t *bytes, dlt_diag *diag);
 /** The parent's patience in seconds, for tests; 0 restores it. */

@@ -735,8 +735,10 @@ static const char *put_layout(walk *w, hid_t set, hid_t creation, hid_t type, H5
     dlt_buf *out = &w->record;
     if (layout == H5D_CONTIGUOUS) {
         put_u8(out, DLT_H5_CONTIGUOUS);
-        put_u64(out, H5Dget_storage_size(set) > 0 ? H5Dget_offset(set) : DLT_H5_NOWHERE);
-        return NULL;
+        const bool written = H5Dget_storage_size(set) > 0;
+        const haddr_t offset = written ? H5Dget_offset(set) : HADDR_UNDEF; /* the same as DLT_H5_NOWHERE */
+        put_u64(out, offset);
+        return written && offset == HADDR_UNDEF ? "its place in the file is damaged" : NULL;
     }
     if (layout == H5D_CHUNKED) {
         put_u8(out, DLT_H5_CHUNKED);
@@ -964,13 +966,12 @@ bool dlt_h5_library(void)
     return library_ready;
 }
 
-bool dlt_h5_list(int fd, int64_t size, unsigned guards, h5_sink *sink)
+bool dlt_h5_list(int fd, int64_t size, h5_sink *sink)
 {
     walk w = {.sink = sink, .source = {.fd = fd, .size = (haddr_t)size}, .file = H5I_INVALID_HID};
     const source_info info = {.at = &w.source};
     const bool ready = dlt_h5_library();
     put_u32(&w.record, DLT_H5_VERSION);
-    put_u32(&w.record, guards);
     sink_put(sink, DLT_H5_MAGIC, sizeof DLT_H5_MAGIC - 1);
     send_record(&w);
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);

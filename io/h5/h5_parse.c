@@ -476,7 +476,6 @@ dlt_status dlt_h5_parse_table(dlt_h5_file *file, const void *table, size_t bytes
     bool ended = false;
     get_into(&c, magic, sizeof magic);
     const uint32_t version = get_u32(&c);
-    file->guards = get_u32(&c);
     if (c.wrong == NULL && (memcmp(magic, DLT_H5_MAGIC, sizeof magic) != 0 || version != DLT_H5_VERSION)) {
         wrong(&c, "it has another form");
     }

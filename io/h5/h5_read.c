@@ -776,7 +776,8 @@ dlt_status dlt_h5_digest(dlt_h5_file *file, const dlt_h5_object *dataset, uint8_
     dlt_sha256_init(&sha);
     for (int64_t done = 0; done < dataset->bytes && status == DLT_OK; done += PIECE) {
         const size_t bytes = dataset->bytes - done < PIECE ? (size_t)(dataset->bytes - done) : PIECE;
-        status = dlt_file_read_at(file->fd, file->path, piece, bytes, (int64_t)layout->offset + done, file->kind, diag);
+        status =
+            dlt_file_read_at(file->fd, file->path, piece, bytes, (int64_t)layout->offset + done, file->kind, diag);
         if (status == DLT_OK) {
             dlt_sha256_update(&sha, piece, bytes);
         }

@@ -47,7 +47,6 @@ static void describe(input *in, dlt_buf *out, dlt_dtype *wanted)
     uint64_t grid = 1, chunk_bytes = bytes, offset = 0;
     dlt_buf_string(out, DLT_H5_MAGIC);
     put(out, DLT_H5_VERSION, 4);
-    put(out, 0, 4);
     dlt_buf_append(out, "O\0", 2); /* the root: a group without attributes */
     put(out, 1, 4);
     dlt_buf_char(out, '/');

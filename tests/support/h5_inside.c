@@ -24,7 +24,7 @@ dlt_status dlt_h5_open_inside(const char *path, dlt_status kind, dlt_h5_file **f
     *file = NULL;
     DLT_TRY(dlt_file_open_read(path, kind, (dlt_pos){0}, &fd, &size, diag));
     DLT_TRY(dlt_h5_file_create(fd, path, kind, (dlt_pos){0}, &made, diag));
-    dlt_h5_list(fd, size, 0, &sink);
+    dlt_h5_list(fd, size, &sink);
     const dlt_status status = dlt_h5_parse_table(made, sink.buffer.data, sink.buffer.length, diag);
     dlt_buf_release(&sink.buffer);
     if (status != DLT_OK) {

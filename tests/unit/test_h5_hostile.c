@@ -46,13 +46,13 @@ static void misbehave(const char *how)
         }
     } else if (strcmp(how, "half") == 0) { /* a good beginning, then death */
         h5_sink sink = {.fd = -1};
-        dlt_h5_list(DLT_H5_CHILD_FILE, 9965, 0, &sink);
+        dlt_h5_list(DLT_H5_CHILD_FILE, 9965, &sink);
         if (write(DLT_H5_CHILD_TABLE, sink.buffer.data, sink.buffer.length / 2) > 0) {
             kill(getpid(), SIGKILL);
         }
     } else if (strcmp(how, "lie") == 0) { /* says all is well and then dies */
         h5_sink sink = {.fd = DLT_H5_CHILD_TABLE};
-        dlt_h5_list(DLT_H5_CHILD_FILE, 9965, 0, &sink);
+        dlt_h5_list(DLT_H5_CHILD_FILE, 9965, &sink);
         kill(getpid(), SIGKILL);
     } else if (strcmp(how, "spin") == 0) {
         signal(SIGXCPU, SIG_DFL);
@@ -110,6 +110,17 @@ static void descriptors_are_not_lost(void **state)
     const int after = open("/dev/null", O_RDONLY);
     close(after);
     assert_int_equal(before, after);
+}
+
+static void a_caller_that_ignores_its_children_reads_all_the_same(void **state)
+{
+    (void)state;
+    dlt_h5_file *file = NULL;
+    signal(SIGCHLD, SIG_IGN); /* the kernel reaps: the child's end cannot be asked for */
+    const dlt_status status = dlt_h5_open(GOOD, DLT_E_DATA, (dlt_pos){0}, &file, NULL);
+    signal(SIGCHLD, SIG_DFL);
+    assert_int_equal(status, DLT_OK);
+    dlt_h5_close(file);
 }
 
 static void a_guarded_process_can_do_next_to_nothing(void **state)
@@ -350,6 +361,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reader_that_fails_is_one_error),
         cmocka_unit_test(descriptors_are_not_lost),
+        cmocka_unit_test(a_caller_that_ignores_its_children_reads_all_the_same),
         cmocka_unit_test(a_guarded_process_can_do_next_to_nothing),
         cmocka_unit_test(two_thousand_mutated_files_do_no_harm),
         cmocka_unit_test(a_file_cut_short_anywhere_is_refused),
