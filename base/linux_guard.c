@@ -64,7 +64,8 @@ unsigned dlt_guard_limit(const dlt_guard_limits *limits)
     if (limit_to(RLIMIT_CPU, limits->cpu_seconds, limits->cpu_seconds + 1)) {
         held |= DLT_GUARD_CPU;
     }
-    if (limit_to(RLIMIT_NOFILE, limits->descriptors, limits->descriptors) && limit_to(RLIMIT_FSIZE, 0, 0)) {
+    if (limit_to(RLIMIT_NOFILE, limits->descriptors, limits->descriptors) &&
+        (DLT_SANITIZED || limit_to(RLIMIT_FSIZE, 0, 0))) { /* their reports may go to a file */
         held |= DLT_GUARD_FILES;
     }
     if (limit_to(RLIMIT_CORE, 0, 0) && prctl(PR_SET_DUMPABLE, 0) == 0) {

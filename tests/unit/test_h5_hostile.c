@@ -57,7 +57,7 @@ static void misbehave(const char *how)
     } else if (strcmp(how, "spin") == 0) {
         signal(SIGXCPU, SIG_DFL);
         dlt_guard_limit(&(dlt_guard_limits){.cpu_seconds = 1, .descriptors = 5});
-        for (volatile int i = 0;; i++) {
+        for (volatile unsigned i = 0;; i++) {
         }
     }
     _exit(98);
