@@ -105,6 +105,7 @@ typedef struct dlt_weight_params {
 /** A thing named in a model file: which kind, with which parameters, from where. Constant once made. */
 struct dlt_item {
     const dlt_kind *kind;
+    const char *written;      /* the kind's name as it was written: "mse"; Keras logs a metric under it */
     const void *params;       /* struct of kind->size bytes; NULL when that is 0 */
     const char *name;         /* the user's `name:`, or NULL */
     bool trainable;           /* `trainable:`, true unless written */
@@ -146,7 +147,8 @@ enum {
     DLT_FIELD_OPEN_MAX = 2,    /* max itself is not allowed */
     DLT_FIELD_NOT_IN_RUN = 4,  /* does not change what is trained: left out of the run digest (decisions 29) */
     DLT_FIELD_CHANGEABLE = 8,  /* may change on --resume auto --allow-change */
-    DLT_FIELD_AUTO = 16        /* accepts the word `auto`, which reads as absent */
+    DLT_FIELD_AUTO = 16,       /* accepts the word `auto`, which reads as absent */
+    DLT_FIELD_NON_FINITE = 32  /* accepts .inf, -.inf and .nan as well, whatever min and max are */
 };
 
 struct dlt_field {

@@ -91,6 +91,12 @@ void dlt_buf_printf(dlt_buf *buf, const char *fmt, ...)
     va_end(args);
 }
 
+void dlt_buf_finish(dlt_buf *piece, dlt_buf *out)
+{
+    out->failed = out->failed || piece->failed;
+    dlt_buf_release(piece);
+}
+
 const char *dlt_buf_text(const dlt_buf *buf)
 {
     return buf->data != NULL ? buf->data : "";
@@ -306,6 +312,44 @@ int dlt_nearest(const char *text, const char *const *names, size_t count)
     const size_t longer = n > m ? n : m;
     const int allowed = longer < 3 ? 2 : 2 * (int)((longer + 2) / 3);
     return best_distance <= allowed ? best : -1;
+}
+
+static int compare_texts(const char *const *texts, size_t a, size_t b)
+{
+    const int order = strcmp(texts[a], texts[b]);
+    return order != 0 ? order : (a > b) - (a < b);
+}
+
+static void sift_down(const char *const *texts, size_t *order, size_t at, size_t count)
+{
+    for (size_t child = 2 * at + 1; child < count; child = 2 * at + 1) {
+        if (child + 1 < count && compare_texts(texts, order[child], order[child + 1]) < 0) {
+            child++;
+        }
+        if (compare_texts(texts, order[at], order[child]) >= 0) {
+            return;
+        }
+        const size_t swap = order[at];
+        order[at] = order[child];
+        order[child] = swap;
+        at = child;
+    }
+}
+
+void dlt_sort_texts(const char *const *texts, size_t *order, size_t count)
+{
+    for (size_t i = 0; i < count; i++) { /* heap sort */
+        order[i] = i;
+    }
+    for (size_t i = count / 2; i > 0; i--) {
+        sift_down(texts, order, i - 1, count);
+    }
+    for (size_t end = count; end > 1; end--) {
+        const size_t swap = order[0];
+        order[0] = order[end - 1];
+        order[end - 1] = swap;
+        sift_down(texts, order, 0, end - 1);
+    }
 }
 
 bool dlt_text_starts(const char *text, const char *prefix)

@@ -26,6 +26,8 @@ void dlt_buf_printf(dlt_buf *buf, const char *fmt, ...) DLT_PRINTF(2, 3);
 void dlt_buf_vprintf(dlt_buf *buf, const char *fmt, va_list args) DLT_PRINTF(2, 0);
 /** Appends text with control bytes and invalid UTF-8 as \xNN, so that input cannot steer a terminal. */
 void dlt_buf_escaped(dlt_buf *buf, const char *text, size_t bytes);
+/** Releases a piece that went into `out`: where the piece was not whole, `out` is not either. */
+void dlt_buf_finish(dlt_buf *piece, dlt_buf *out);
 /** The text, never NULL. */
 const char *dlt_buf_text(const dlt_buf *buf);
 
@@ -48,6 +50,12 @@ int dlt_edit_distance(const char *a, const char *b);
  * names has count entries, NULL ones are skipped.
  */
 int dlt_nearest(const char *text, const char *const *names, size_t count);
+
+/**
+ * Order of texts by strcmp, equal ones by their number: order[0..count) becomes their numbers. n log n whatever the texts
+ * are, no recursion, no memory.
+ */
+void dlt_sort_texts(const char *const *texts, size_t *order, size_t count);
 
 /** True if the bytes are valid UTF-8 (no overlong forms, no surrogates, at most U+10FFFF). */
 bool dlt_utf8_valid(const char *text, size_t bytes);

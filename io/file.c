@@ -3,6 +3,7 @@
 #include "io/file.h"
 
 #include "base/alloc.h"
+#include "base/linux_beneath.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -35,6 +36,7 @@ static int system_rename_new(const char *from, const char *to)
 
 static const dlt_file_ops system_ops = {
     .open = system_open,
+    .open_beneath = dlt_open_beneath,
     .close = close,
     .read = read,
     .pread = pread,
@@ -71,13 +73,15 @@ const dlt_file_ops *dlt_file(void)
     return atomic_load_explicit(&installed, memory_order_acquire);
 }
 
-dlt_status dlt_file_open_read(const char *path, dlt_status kind, dlt_pos at, int *fd, int64_t *size, dlt_diag *diag)
+/* What is left to do with a file just opened (opened < 0: errno says why not): it must be a regular one. */
+static dlt_status check_opened(int opened, const char *path, dlt_status kind, dlt_pos at, int *fd, int64_t *size,
+                               dlt_diag *diag)
 {
     struct stat status;
-    const int opened = dlt_file()->open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
     *fd = -1;
     if (opened < 0) {
-        return dlt_fail(diag, kind, at, "cannot open '%s': %s", path, strerror(errno));
+        return dlt_fail(diag, kind, at, "cannot open '%s': %s", path,
+                        errno == EXDEV ? "it leads out of the folder of the file that names it" : strerror(errno));
     }
     if (dlt_file()->fstat(opened, &status) != 0) {
         const int reason = errno;
@@ -94,6 +98,11 @@ dlt_status dlt_file_open_read(const char *path, dlt_status kind, dlt_pos at, int
     }
     *fd = opened;
     return DLT_OK;
+}
+
+dlt_status dlt_file_open_read(const char *path, dlt_status kind, dlt_pos at, int *fd, int64_t *size, dlt_diag *diag)
+{
+    return check_opened(dlt_file()->open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0), path, kind, at, fd, size, diag);
 }
 
 dlt_status dlt_file_read_at(int fd, const char *path, void *data, size_t bytes, int64_t offset, dlt_status kind,
@@ -137,21 +146,10 @@ dlt_status dlt_file_write(int fd, const char *path, const void *data, size_t byt
     return DLT_OK;
 }
 
-dlt_status dlt_file_load(const char *path, size_t most, dlt_status kind, dlt_pos at, char **data, size_t *bytes,
-                         dlt_diag *diag)
+/* Reads all of an open file; closes it unless it is standard input. */
+static dlt_status load_opened(int fd, const char *path, size_t most, dlt_status kind, dlt_pos at, char **data,
+                              size_t *bytes, dlt_diag *diag)
 {
-    const bool standard_input = strcmp(path, "-") == 0;
-    int fd = STDIN_FILENO;
-    *data = NULL;
-    *bytes = 0;
-    if (!standard_input) {
-        int64_t size = 0;
-        DLT_TRY(dlt_file_open_read(path, kind, at, &fd, &size, diag));
-        if (size > (int64_t)most) {
-            dlt_file()->close(fd);
-            return dlt_fail(diag, kind, at, "'%s' has %lld bytes; at most %zu are read", path, (long long)size, most);
-        }
-    }
     dlt_status status = DLT_OK;
     size_t room = 4096, length = 0;
     char *text = dlt_alloc(room + 1);
@@ -183,7 +181,7 @@ dlt_status dlt_file_load(const char *path, size_t most, dlt_status kind, dlt_pos
             room *= 2;
         }
     }
-    if (!standard_input) {
+    if (fd != STDIN_FILENO) {
         dlt_file()->close(fd); /* only read from */
     }
     if (text == NULL) {
@@ -197,6 +195,33 @@ dlt_status dlt_file_load(const char *path, size_t most, dlt_status kind, dlt_pos
     *data = text;
     *bytes = length;
     return DLT_OK;
+}
+
+dlt_status dlt_file_load(const char *path, size_t most, dlt_status kind, dlt_pos at, char **data, size_t *bytes,
+                         dlt_diag *diag)
+{
+    int fd = STDIN_FILENO;
+    *data = NULL;
+    *bytes = 0;
+    if (strcmp(path, "-") != 0) {
+        int64_t size = 0;
+        DLT_TRY(dlt_file_open_read(path, kind, at, &fd, &size, diag));
+        if (size > (int64_t)most) {
+            dlt_file()->close(fd);
+            return dlt_fail(diag, kind, at, "'%s' has %lld bytes; at most %zu are read", path, (long long)size, most);
+        }
+    }
+    return load_opened(fd, path, most, kind, at, data, bytes, diag);
+}
+
+dlt_status dlt_file_load_beneath(const char *folder, const char *path, size_t most, dlt_status kind, dlt_pos at,
+                                 char **data, size_t *bytes, dlt_diag *diag)
+{
+    int fd = -1;
+    *data = NULL;
+    *bytes = 0;
+    DLT_TRY(check_opened(dlt_file()->open_beneath(folder, path, O_RDONLY | O_NONBLOCK), path, kind, at, &fd, NULL, diag));
+    return load_opened(fd, path, most, kind, at, data, bytes, diag);
 }
 
 dlt_status dlt_file_replace(const char *path, const void *data, size_t bytes, dlt_status kind, dlt_diag *diag)

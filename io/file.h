@@ -14,6 +14,7 @@
 /** The calls, with the meaning and errno of POSIX. A test copies dlt_file_system(), replaces members and installs it. */
 typedef struct dlt_file_ops {
     int (*open)(const char *path, int flags, mode_t mode);
+    int (*open_beneath)(const char *folder, const char *path, int flags); /* EXDEV where it would leave the folder */
     int (*close)(int fd);
     ssize_t (*read)(int fd, void *data, size_t bytes);
     ssize_t (*pread)(int fd, void *data, size_t bytes, off_t offset);
@@ -55,6 +56,9 @@ dlt_status dlt_file_write(int fd, const char *path, const void *data, size_t byt
  */
 dlt_status dlt_file_load(const char *path, size_t most, dlt_status kind, dlt_pos at, char **data, size_t *bytes,
                          dlt_diag *diag);
+/** The same for a file that must lie below `folder`, whatever `..` or symbolic links stand in `path`. */
+dlt_status dlt_file_load_beneath(const char *folder, const char *path, size_t most, dlt_status kind, dlt_pos at,
+                                 char **data, size_t *bytes, dlt_diag *diag);
 /**
  * Replaces `path` in one step: temporary name in the same folder, write, fsync, rename, fsync of the folder.
  * On failure the old file stays as it was and the temporary one is gone.
