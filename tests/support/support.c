@@ -2,6 +2,7 @@
 #include "support/support.h"
 
 #include <stdio.h>
+#include <time.h>
 
 const char *dlt_test_path(const char *relative)
 {
@@ -10,4 +11,9 @@ const char *dlt_test_path(const char *relative)
     char *path = paths[next++ % 8];
     snprintf(path, sizeof paths[0], "%s/%s", DLT_SOURCE_DIR, relative);
     return path;
+}
+
+double dlt_test_cpu_seconds(void)
+{
+    return (double)clock() / CLOCKS_PER_SEC;
 }

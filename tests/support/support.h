@@ -10,6 +10,20 @@
 
 #include <cmocka.h>
 
+/** Limits of CPU time in tests: wide, for they are there to find what grows with the square of its input. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define DLT_TEST_SLOWER 20
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define DLT_TEST_SLOWER 20
+#endif
+#endif
+#ifndef DLT_TEST_SLOWER
+#define DLT_TEST_SLOWER 2
+#endif
+/** Seconds of CPU time that this process has used. */
+double dlt_test_cpu_seconds(void);
+
 /** Path of a file of the source tree; valid until the next 8 calls. */
 const char *dlt_test_path(const char *relative);
 
