@@ -63,14 +63,10 @@ typedef struct dlt_run_spec {
     const dlt_item *root;  /* the same as items: kind `model`, params == &value; the sections data and fit have their
                               places through dlt_run_spec_pos */
     const char *file;      /* the model file as the user named it */
-    const char *folder;    /* relative paths were taken against it */
+    const char *folder;    /* absolute: relative paths were taken against it */
     char digest[65];       /* of everything that changes what is trained (decisions 29) */
+    const struct dlt_shown *effective; /* every value written down again: see schema/dump.h */
 } dlt_run_spec;
-
-/** One `-o key.path=value`. */
-typedef struct dlt_override {
-    const char *text;
-} dlt_override;
 
 typedef struct dlt_load_options {
     const char *const *overrides; /* "fit.epochs=3", in order */
@@ -87,7 +83,28 @@ dlt_status dlt_spec_load(dlt_arena *arena, const dlt_catalogue *catalogue, const
 /** The same from a text. */
 dlt_status dlt_spec_parse(dlt_arena *arena, const dlt_catalogue *catalogue, const char *name, const char *text,
                           size_t bytes, const dlt_load_options *options, const dlt_run_spec **spec, dlt_diag *diag);
-/** Place of the value at a path ("fit.batch_size", "data.train", "loss"), or of the file's first line. */
+/**
+ * One thing from a node ("{Dense: {units: 4}}"), as if it stood in a model file under a field of `category`; and from a
+ * text that messages call `name`. For tests and examples.
+ */
+struct dlt_yaml;
+dlt_status dlt_item_read(dlt_arena *arena, const dlt_catalogue *catalogue, const char *category,
+                         const struct dlt_yaml *node, const dlt_item **item, dlt_diag *diag);
+dlt_status dlt_item_parse(dlt_arena *arena, const dlt_catalogue *catalogue, const char *category, const char *name,
+                          const char *text, const dlt_item **item, dlt_diag *diag);
+
+/**
+ * The tables of a model file: kind "model", whose fields are the keys at its top (`include`, `vars` and notes apart), and
+ * kind "split" for the category "validation". For `help`, the JSON Schema and the docs.
+ */
+extern const dlt_kind dlt_kind_model;
+extern const dlt_kind dlt_kind_split;
+/**
+ * Looks for mistakes in the tables themselves: defaults that do not read, unknown categories, names twice, no doc. For
+ * tests. Adds DLT_E_INTERNAL errors.
+ */
+dlt_status dlt_catalogue_check(const dlt_catalogue *catalogue, dlt_diag *diag);
+/** Place of the value at a path ("fit.batch_size", "data.train", "loss"), of what holds it, or of the file's first line. */
 dlt_pos dlt_run_spec_pos(const dlt_run_spec *spec, const char *path);
 
 #endif
