@@ -1,0 +1,128 @@
+/* cmd/main.c: finds the command, runs it, prints what it had to say, and ends with its exit code. */
+#include "cmd/args.h"
+#include "cmd/catalogue.h"
+#include "cmd/exit_codes.h"
+#include "cmd/print_diag.h"
+#include "cmd/write_out.h"
+#include "io/h5/h5_table.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A closed standard stream would give its number to the next file that is opened, and results would end up
+ * there. */
+static void open_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) < 0) {
+            return; /* without /dev/null there is nothing better to do */
+        }
+    }
+}
+
+/* A write to a closed pipe or beyond a file size limit is an error code, not a death. */
+static void ignore_signals(void)
+{
+    const int ignored[] = {SIGPIPE, SIGXFSZ};
+    for (size_t i = 0; i < DLT_COUNT(ignored); i++) {
+        struct sigaction action = {.sa_handler = SIG_IGN};
+        sigemptyset(&action.sa_mask);
+        sigaction(ignored[i], &action, NULL);
+    }
+}
+
+static dlt_status unknown_command(const char *name, dlt_diag *diag)
+{
+    const char *names[64];
+    size_t count = 0, commands = 0;
+    const dlt_command *const *all = dlt_commands(&commands);
+    for (size_t i = 0; i < commands && count < DLT_COUNT(names); i++) {
+        names[count++] = all[i]->name;
+    }
+    const int nearest = dlt_nearest(name, names, count);
+    if (name[0] == '-') {
+        return dlt_fail(diag, DLT_E_CONFIG, (dlt_pos){0},
+                        "flags stand behind the command, found '%s'; 'dltrain --help' lists the commands",
+                        name);
+    }
+    if (nearest >= 0) {
+        const dlt_detail detail = {.found = name, .nearest = names[nearest]};
+        return dlt_fail_detail(diag, DLT_E_CONFIG, (dlt_pos){0}, &detail,
+                               "unknown command '%s'; did you mean '%s'?", name, names[nearest]);
+    }
+    return dlt_fail(diag, DLT_E_CONFIG, (dlt_pos){0}, "unknown command '%s'; 'dltrain --help' lists them",
+                    name);
+}
+
+static dlt_status show_help(const dlt_command *command, dlt_diag *diag)
+{
+    const int width = dlt_print_options_for(STDOUT_FILENO).width;
+    dlt_buf out = {0};
+    if (command != NULL) {
+        dlt_usage_command(command, width, &out);
+    } else {
+        dlt_usage_program(width, &out);
+    }
+    const dlt_status status = dlt_write_out(&out, diag);
+    dlt_buf_release(&out);
+    return status;
+}
+
+static dlt_status dispatch(int count, const char *const *words, dlt_arena *arena, dlt_diag *diag)
+{
+    if (count < 2) {
+        dlt_buf out = {0};
+        dlt_usage_program(dlt_print_options_for(STDERR_FILENO).width, &out);
+        fputs(dlt_buf_text(&out), stderr);
+        dlt_buf_release(&out);
+        return DLT_E_CONFIG;
+    }
+    const char *name = words[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        return show_help(NULL, diag);
+    }
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+        printf("dltrain %s\n", DLT_VERSION);
+        return DLT_OK;
+    }
+    const dlt_command *command = dlt_command_find(name);
+    if (command == NULL) {
+        return unknown_command(name, diag);
+    }
+    dlt_command_call call = {.arena = arena, .diag = diag};
+    bool help = false;
+    DLT_TRY(dlt_args_parse(command, count - 2, words + 2, &call, &help));
+    if (help) {
+        return show_help(command, diag);
+    }
+    call.catalogue = dlt_catalogue_all();
+    return command->run(&call);
+}
+
+int main(int argc, char **argv)
+{
+    dlt_h5_child_main(argc, argv); /* the reader of HDF5 files is this program too, and never comes back from here */
+    open_streams();
+    ignore_signals();
+    dlt_arena *arena = dlt_arena_create();
+    dlt_diag *diag = dlt_diag_create();
+    dlt_status status = DLT_E_MEMORY;
+    if (arena != NULL && diag != NULL) {
+        status = dispatch(argc, (const char *const *)argv, arena, diag);
+        const dlt_status flushed = status == DLT_E_OUTPUT ? DLT_OK : dlt_flush_out(diag); /* once is enough */
+        status = status != DLT_OK ? status : flushed;
+        dlt_buf messages = {0};
+        const dlt_print_options print = dlt_print_options_for(STDERR_FILENO);
+        dlt_print_messages(diag, &print, &messages);
+        fputs(messages.failed ? "error: out of memory\n" : dlt_buf_text(&messages), stderr);
+        dlt_buf_release(&messages);
+    } else {
+        fputs("error: out of memory\n", stderr);
+    }
+    dlt_diag_destroy(diag);
+    dlt_arena_destroy(arena);
+    return dlt_exit_code_of(status);
+}

@@ -1,0 +1,16 @@
+/* cmd/write_out.h: results on standard output. */
+#ifndef DLT_CMD_WRITE_OUT_H
+#define DLT_CMD_WRITE_OUT_H
+
+#include "base/diag.h"
+#include "base/text.h"
+
+/** Writes a text to stdout. DLT_E_OUTPUT when it cannot, DLT_E_MEMORY when the text is not whole. */
+dlt_status dlt_write_out(const dlt_buf *text, dlt_diag *diag);
+/** Flushes stdout; a failure that stdio noticed earlier is reported here at the latest. A pipe that was
+ * closed by its reader (`| head`) fails without a message. */
+dlt_status dlt_flush_out(dlt_diag *diag);
+/** Writes a new file; one that exists is left as it is: DLT_E_OUTPUT. */
+dlt_status dlt_write_new_file(const char *path, const dlt_buf *text, dlt_diag *diag);
+
+#endif
