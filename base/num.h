@@ -16,6 +16,11 @@ bool dlt_parse_i64(const char *text, size_t bytes, int64_t *value);
  * Overflow gives false, underflow the nearest value. "nan" and "inf" are not numbers here: ask dlt_parse_special.
  */
 bool dlt_parse_double(const char *text, size_t bytes, double *value);
+/**
+ * The same for a number that something else may follow: reads as far as the number goes and returns where it ends, or NULL
+ * if text .. end does not begin with one (or it overflows). For readers of large tables.
+ */
+const char *dlt_scan_double(const char *text, const char *end, double *value);
 /** ".nan", "nan", "NaN", ".inf", "inf", "-inf", "Infinity" and the like; false for anything else. */
 bool dlt_parse_special(const char *text, size_t bytes, double *value);
 

@@ -54,3 +54,59 @@ uint64_t dlt_shuffle_at(const dlt_shuffle *shuffle, uint64_t position)
     } while (at >= shuffle->count);
     return at;
 }
+
+/* The four rounds of dlt_shuffle_at for `many` positions at once: the loops run over independent lanes, so that the long
+ * chain of multiplications of one position overlaps with those of the others. */
+enum { LANES = 64 };
+#if defined(__GNUC__) && !defined(__clang__)
+__attribute__((optimize("O3"))) /* gcc turns the lanes into vectors at this level only; clang does so at -O2 */
+#endif
+static void feistel(const dlt_shuffle *shuffle, uint64_t *at, size_t many)
+{
+    const uint32_t half = shuffle->half_bits;
+    const uint32_t mask = half < 32 ? ((uint32_t)1 << half) - 1 : UINT32_MAX;
+    uint32_t left[LANES], right[LANES];
+    for (size_t i = 0; i < many; i++) {
+        left[i] = (uint32_t)(at[i] >> half) & mask;
+        right[i] = (uint32_t)at[i] & mask;
+    }
+    for (uint32_t round = 0; round < 4; round++) {
+        for (size_t i = 0; i < many; i++) {
+            const uint32_t counter[4] = {right[i], round, half, 0};
+            uint32_t out[4];
+            dlt_philox(counter, shuffle->key, out);
+            const uint32_t next = left[i] ^ (out[0] & mask);
+            left[i] = right[i];
+            right[i] = next;
+        }
+    }
+    for (size_t i = 0; i < many; i++) {
+        at[i] = (uint64_t)left[i] << half | right[i];
+    }
+}
+
+void dlt_shuffle_rows(const dlt_shuffle *shuffle, uint64_t first, size_t many, int64_t *rows)
+{
+    uint64_t at[LANES];
+    size_t who[LANES]; /* which row lane i works for: a position that walks on keeps its place in the result */
+    for (size_t done = 0; done < many; done += LANES) {
+        size_t active = many - done < LANES ? many - done : LANES;
+        for (size_t i = 0; i < active; i++) {
+            at[i] = first + done + i;
+            who[i] = done + i;
+        }
+        while (active > 0) {
+            feistel(shuffle, at, active);
+            size_t left = 0;
+            for (size_t i = 0; i < active; i++) {
+                if (at[i] < shuffle->count) {
+                    rows[who[i]] = (int64_t)at[i];
+                } else {
+                    at[left] = at[i];
+                    who[left++] = who[i];
+                }
+            }
+            active = left;
+        }
+    }
+}

@@ -68,5 +68,7 @@ typedef struct dlt_shuffle {
 void dlt_shuffle_init(dlt_shuffle *shuffle, uint64_t count, uint64_t seed, uint64_t pass);
 /** Row at `position` < count. */
 uint64_t dlt_shuffle_at(const dlt_shuffle *shuffle, uint64_t position);
+/** Rows at `many` positions from `first` on: the same as dlt_shuffle_at for each, several times as fast. */
+void dlt_shuffle_rows(const dlt_shuffle *shuffle, uint64_t first, size_t many, int64_t *rows);
 
 #endif

@@ -1,7 +1,8 @@
 /* base/table.h: rows of named columns on their way from a data source to the INPUT values of a graph.
  *
  * A source gives each record as fixed-size parts. A part is a tensor (an image, a label, one number of a table) with a role.
- * Text of a table is kept as an int32 code into the column's dictionary; -1 is missing. Missing numbers are NaN. */
+ * Text of a table is kept as an int32 code into the column's dictionary; missing and unseen text have codes of their own.
+ * Missing numbers are NaN. */
 #ifndef DLT_BASE_TABLE_H
 #define DLT_BASE_TABLE_H
 
@@ -16,10 +17,19 @@ typedef enum dlt_column_type {
     DLT_COLUMN_TENSOR,  /* no table: part as it comes (IDX, NPY, HDF5, text windows) */
     DLT_COLUMN_NUMBER,  /* float64, NaN where missing */
     DLT_COLUMN_INTEGER, /* int64 values held as float64: every value seen was an integer; NaN where missing */
-    DLT_COLUMN_TEXT     /* int32 code into the dictionary; -1 where missing */
+    DLT_COLUMN_TEXT     /* int32 code into the dictionary, or one of DLT_CODE_* */
 } dlt_column_type;
 
-/** Distinct texts of a column in order of first appearance; code i stands for at[i]. */
+/** Codes of text that is not in the dictionary. */
+enum {
+    DLT_CODE_MISSING = -1, /* no value */
+    DLT_CODE_UNSEEN = -2   /* a value that train does not have: in validation, test and prediction only */
+};
+
+/**
+ * Distinct texts of a column; code i stands for at[i]. A feature's are in order of first appearance. A target's are the class
+ * names in order of their bytes (as image folders have them), so that its codes are class numbers.
+ */
 typedef struct dlt_dictionary {
     int64_t count;
     const char *const *at;  /* NUL-terminated UTF-8 or raw bytes without NUL */

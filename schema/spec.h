@@ -6,27 +6,11 @@
 
 #include "base/arena.h"
 #include "base/kind.h"
+#include "io/data/data_spec.h"
 
 typedef enum dlt_precision { DLT_PRECISION_F32, DLT_PRECISION_MIXED_BF16, DLT_PRECISION_MIXED_F16 } dlt_precision;
-typedef enum dlt_shuffle_mode { DLT_SHUFFLE_OFF, DLT_SHUFFLE_ON, DLT_SHUFFLE_BATCH } dlt_shuffle_mode;
 typedef enum dlt_non_finite { DLT_NON_FINITE_STOP, DLT_NON_FINITE_SKIP, DLT_NON_FINITE_ROLLBACK } dlt_non_finite;
 typedef enum dlt_kernels { DLT_KERNELS_AUTO, DLT_KERNELS_REFERENCE } dlt_kernels;
-
-/** data: */
-typedef struct dlt_data_spec {
-    const dlt_item *train;      /* category "source"; NULL only for files that are merely checked or predicted with */
-    const dlt_item *validation; /* category "validation": a source, or kind `split` (dlt_split_params); NULL: none */
-    const dlt_item *test;       /* category "source"; NULL: none */
-    dlt_opt_int memory;         /* bytes of records kept in memory; absent: a quarter of the machine's */
-    dlt_opt_int workers;        /* threads that read ahead; absent: chosen */
-    const char *cache;          /* folder of packed sources; NULL: the user's cache folder */
-} dlt_data_spec;
-
-/** validation: {split: 0.1} or {split: {fraction: 0.1, shuffle: true, stratify: true}} (decisions 7) */
-typedef struct dlt_split_params {
-    double fraction;
-    bool shuffle, stratify;
-} dlt_split_params;
 
 /** fit: */
 typedef struct dlt_fit_spec {

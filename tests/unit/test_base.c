@@ -118,6 +118,30 @@ static void the_fast_path_of_numbers_is_exact(void **state)
     }
 }
 
+static void long_numbers_are_rounded_correctly(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 40000; i++) {
+        char text[64];
+        const uint64_t digits = (uint64_t)dlt_random_bits(3, 4, i, 0) << 32 | dlt_random_bits(3, 4, i, 1);
+        const uint64_t fewer = digits >> (dlt_random_bits(3, 4, i, 2) % 60);
+        snprintf(text, sizeof text, "%llue%d", (unsigned long long)(fewer % 10000000000000000000u),
+                 (int)(dlt_random_bits(3, 4, i, 3) % 60) - 30);
+        double v = 0;
+        assert_true(dlt_parse_double(text, strlen(text), &v));
+        assert_true(v == strtod(text, NULL));
+    }
+    static const char *const ties[] = {/* halfway between neighbours, and just beside */
+        "9007199254740993", "9007199254740995", "9007199254740993.0", "900719925474099.35", "9007199254740992500e-3",
+        "4503599627370496.5", "4503599627370497.5", "450359962737049650e-2", "4503599627370496.501", "1e23", "8.5e22",
+        "0.500000000000000166", "9223372036854775807e-19", "18014398509481985", "18014398509481986e0"};
+    for (size_t i = 0; i < DLT_COUNT(ties); i++) {
+        double v = 0;
+        assert_true(dlt_parse_double(ties[i], strlen(ties[i]), &v));
+        assert_true(v == strtod(ties[i], NULL));
+    }
+}
+
 static void shortest_forms_read_back(void **state)
 {
     (void)state;
@@ -200,6 +224,24 @@ static void a_shuffle_visits_each_row_once(void **state)
             fixed += row == p;
         }
         assert_true(counts[i] < 16 || fixed < counts[i] / 2);
+    }
+}
+
+static void rows_of_a_shuffle_come_many_at_a_time(void **state)
+{
+    (void)state;
+    static const uint64_t counts[] = {1, 2, 5, 63, 64, 65, 1000, 4097};
+    for (size_t i = 0; i < DLT_COUNT(counts); i++) {
+        dlt_shuffle order;
+        dlt_shuffle_init(&order, counts[i], 7, i);
+        int64_t rows[4097];
+        for (uint64_t first = 0; first < counts[i]; first += 1 + counts[i] / 3) {
+            const size_t many = (size_t)(counts[i] - first);
+            dlt_shuffle_rows(&order, first, many, rows);
+            for (size_t k = 0; k < many; k++) {
+                assert_int_equal(rows[k], dlt_shuffle_at(&order, first + k));
+            }
+        }
     }
 }
 
@@ -297,11 +339,13 @@ int main(void)
         cmocka_unit_test(source_lines_are_found),
         cmocka_unit_test(numbers_are_read_whole_or_not_at_all),
         cmocka_unit_test(the_fast_path_of_numbers_is_exact),
+        cmocka_unit_test(long_numbers_are_rounded_correctly),
         cmocka_unit_test(shortest_forms_read_back),
         cmocka_unit_test(names_near_a_typo_are_found),
         cmocka_unit_test(snake_case_is_keras),
         cmocka_unit_test(philox_gives_the_published_vectors),
         cmocka_unit_test(a_shuffle_visits_each_row_once),
+        cmocka_unit_test(rows_of_a_shuffle_come_many_at_a_time),
         cmocka_unit_test(the_normal_has_mean_0_and_deviation_1),
         cmocka_unit_test(sha256_gives_the_published_digests),
         cmocka_unit_test(json_is_quoted_and_separated),
