@@ -117,9 +117,8 @@ static void fold_to_constant(fold *f, const dlt_node *n, dlt_value *const *in)
 static dlt_value *identity(const dlt_node *n, dlt_value *const *in)
 {
     const dlt_ew_attrs *attrs = n->attrs;
-    const dlt_value *out = n->outputs[0];
-    if (n->op != DLT_OP_EW || n->input_count == 0 || in[0]->type != out->type ||
-        !dlt_shape_equal(&in[0]->shape, &out->shape)) {
+    if (n->op != DLT_OP_EW || n->input_count == 0 || in[0]->type != n->outputs[0]->type ||
+        !dlt_shape_equal(&in[0]->shape, &n->outputs[0]->shape)) {
         return NULL;
     }
     if (attrs->op == DLT_EW_COPY || attrs->op == DLT_EW_STOP || attrs->op == DLT_EW_CAST) {
