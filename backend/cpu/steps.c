@@ -46,7 +46,11 @@ static bool is_step(const dlt_plan *plan, const dlt_node *n)
     if (n->op == DLT_OP_ASSIGN) {
         return plan->copies[n->id];
     }
-    return n->choice != NULL;
+    bool wanted = false;
+    for (int k = 0; k < n->output_count && !wanted; k++) {
+        wanted = plan->places[n->outputs[k]->id].bytes > 0;
+    }
+    return n->choice != NULL && wanted;
 }
 
 dlt_status dlt_cpu_steps_create(const dlt_plan *plan, dlt_arena *arena, dlt_cpu_steps *steps, dlt_diag *diag)
