@@ -38,9 +38,14 @@ static bool prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
 /* Cells of the window at output position o that lie inside the input. */
 static int64_t cells_inside(const dlt_ref_window *w, const dlt_ref_place *o)
 {
-    int64_t count = 0;
-    for (int64_t cell = 0; cell < w->cells; cell++) {
-        count += dlt_ref_input_at(w, o, cell) >= 0;
+    int64_t count = 1;
+    for (int i = 0; i < DLT_MAX_SPATIAL; i++) {
+        int64_t along = 0;
+        for (int64_t k = 0; k < w->size[i]; k++) {
+            const int64_t x = o->at[i] * w->stride[i] + k * w->dilation[i] - w->before[i];
+            along += x >= 0 && x < w->in[i];
+        }
+        count *= along;
     }
     return count > 0 ? count : 1;
 }
