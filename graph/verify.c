@@ -152,6 +152,10 @@ static void check_operand(checker *c, const dlt_node *n, const dlt_value *v)
 {
     const dlt_value *source = c->source[v->id];
     const dlt_place *p = &c->plan->places[v->id];
+    if (source == NULL) {
+        offend(c, n, v, "is read before it was ever written");
+        return;
+    }
     check_bounds(c, n, v);
     if (source->node->op == DLT_OP_FLAT) { /* one after the other: each part by itself */
         const dlt_node *flat = source->node;
@@ -290,6 +294,13 @@ static void run_node(checker *c, const dlt_node *n, bool guarded)
     }
     if (n->workspace_bytes > 0) {
         const int64_t start = plan->workspace[n->id];
+        for (int k = 0; k < n->input_count; k++) {
+            const dlt_value *x = n->inputs[k];
+            if (plan->places[x->id].storage == DLT_TRANSIENT &&
+                overlap(start, n->workspace_bytes, start_of(c, x), bytes_of(x))) {
+                offend(c, n, x, "is an operand that the workspace overlaps");
+            }
+        }
         if (start < 0 || start > plan->transient_bytes - n->workspace_bytes) {
             offend(c, n, NULL, "has its workspace outside the transient memory");
         }
