@@ -560,19 +560,53 @@ static bool is_member(const emitter *e, const dlt_node *n)
     return e->at != NONE && group_at(e->f, n->id) == e->at;
 }
 
+/* True if an instruction may give what a type narrower than the program's cannot hold. */
+static bool leaves_type(dlt_ew op, dlt_dtype type)
+{
+    switch (op) {
+    case DLT_EW_COPY:
+    case DLT_EW_STOP:
+    case DLT_EW_CAST: /* is as if stored already */
+    case DLT_EW_MAX:
+    case DLT_EW_MIN:
+    case DLT_EW_SELECT:
+    case DLT_EW_MOD:
+    case DLT_EW_NOT:
+    case DLT_EW_LT:
+    case DLT_EW_LE:
+    case DLT_EW_EQ:
+    case DLT_EW_AND:
+    case DLT_EW_OR:
+        return false;
+    default:
+        return type != DLT_F32 && type != DLT_F64 && type != DLT_I64;
+    }
+}
+
+/* Register of a value that was computed here, as an operand: as if it had been stored in its own type (decisions 20). */
+static int as_stored(emitter *e, const dlt_value *v, int reg)
+{
+    const dlt_instr *x = reg < 0 ? &e->instrs[-1 - reg] : NULL;
+    if (x == NULL || !leaves_type(x->op.op, v->type)) {
+        return reg;
+    }
+    const dlt_ew_attrs cast = {.op = DLT_EW_CAST, .type = v->type};
+    return e->reg_of[v->id] = emit_instr(e, &cast, reg, 0, 0);
+}
+
 /* Register of an operand, emitting what is computed again here. */
 static int operand(emitter *e, const dlt_value *v)
 {
     const int known = e->reg_of[v->id];
     if (known != 0) {
-        return known > 0 ? known - 1 : known;
+        return known > 0 ? known - 1 : as_stored(e, v, known);
     }
     if (is_scalar_constant(v)) {
         return emit_constant(e, (*(const double *const *)v->node->attrs)[0]);
     }
     const bool here = e->f->is_free[v->node->id] && (same_domain(v, e->domain) || !needed_in_memory(e->f, v->node));
     if (here && dlt_rewrite_of(&e->f->r, v) == NULL) {
-        return emit_node(e, v->node);
+        return as_stored(e, v, emit_node(e, v->node));
     }
     return input_register(e, v);
 }
