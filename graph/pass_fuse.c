@@ -1,9 +1,13 @@
 /* graph/pass_fuse.c: elementwise ops and reductions become expression programs.
  *
  * Groups grow in the order of the nodes: a node joins the groups of its operands if they have the same domain (shape and
- * layout), compute type and phase, the limits of the target allow it, and no way leads from the group through a node
- * outside back into it. Reductions end a program: what depends on one stays outside. A product or convolution takes the
- * group that starts at its result as an epilogue where the target can.
+ * layout), compute type, phase and side of the guard, the limits of the target allow it, and no way leads from the group
+ * through a node outside back into it. Reductions end a program: what depends on one stays outside. A product or
+ * convolution takes the group that starts at its result as an epilogue where the target can.
+ *
+ * Groups and the nodes outside of them are units, and units must never wait for each other in a circle. All units that
+ * were placed so far have a time, and each is later than what it needs. So a search for a way from a group back to it
+ * need not look at what is earlier than the group.
  *
  * Ops made from scalars alone (positions, random numbers, repeated constants) are computed again wherever they are used
  * rather than kept in memory. The new order of nodes is that of the old ones as far as dependencies let it be. */
@@ -17,7 +21,7 @@
 
 enum {
     NONE = -1,
-    MAX_SEARCH = 4000,    /* nodes looked at before a merge is given up */
+    MAX_SEARCH = 4000,    /* units looked at before a merge is given up */
     MAX_FREE_DEPTH = 8,   /* ops that are computed again rather than kept */
     SUNK_ELEMENTS = 16384 /* operands of work that waits for the guard, at most */
 };
@@ -29,6 +33,8 @@ typedef struct group {
     int merged_into; /* the group that took this one over, or NONE */
     uint32_t reduce_axes;
     bool reduces;
+    int64_t time; /* of the unit */
+    int seen;     /* stamp of the search that met it */
 } group;
 
 typedef struct fuse {
@@ -36,7 +42,11 @@ typedef struct fuse {
     const dlt_target *target;
     bool on;
     dlt_rewrite r;
-    int *group_of;    /* by node id; NONE: stands alone */
+    int *group_of;    /* by node id; NONE: no member of a group */
+    int *anchor_of;   /* by node id: the group whose anchor it is, or NONE */
+    int64_t *time;    /* by node id, of units of one node */
+    int64_t clock;    /* time of the latest unit */
+    int guard;        /* node id; the number of nodes if there is none */
     bool *is_free;    /* by node id */
     int **users;      /* by value id: ids of nodes that use it, ended by NONE */
     bool *named;      /* by value id: an output of the graph */
@@ -45,7 +55,8 @@ typedef struct fuse {
     int *seen; /* by node id: stamp of the search that met it */
     int *seen_value;
     int stamp;
-    int *stack;
+    int *stack; /* of nodes: one of each unit */
+    int *later; /* units that a merge makes wait: one node of each */
 } fuse;
 
 static const dlt_ew_attrs *ew_of(const dlt_node *n)
@@ -177,13 +188,25 @@ static void find_free(fuse *f)
 
 /* ---- groups ---- */
 
-static int group_at(fuse *f, int node)
+static int merged(const fuse *f, int at)
 {
-    int at = f->group_of[node];
     while (at != NONE && f->groups[at].merged_into != NONE) {
         at = f->groups[at].merged_into;
     }
     return at;
+}
+
+/* The group that a node is a member of, or NONE. */
+static int group_at(const fuse *f, int node)
+{
+    return merged(f, f->group_of[node]);
+}
+
+/* The group that a node is a member or the anchor of, or NONE: then it is a unit of its own. */
+static int unit_at(const fuse *f, int node)
+{
+    const int at = group_at(f, node);
+    return at != NONE ? at : merged(f, f->anchor_of[node]);
 }
 
 static int new_group(fuse *f, int node, int anchor)
@@ -193,13 +216,16 @@ static int new_group(fuse *f, int node, int anchor)
         return NONE;
     }
     group *gr = &f->groups[f->group_count];
-    *gr = (group){.anchor = anchor, .merged_into = NONE};
+    *gr = (group){.anchor = anchor, .merged_into = NONE, .time = f->time[node]};
     if (!dlt_graph_grow(f->g->arena, &gr->members, 0, &gr->room, sizeof *gr->members)) {
         f->r.failed = true;
         return NONE;
     }
     gr->members[gr->count++] = node;
     f->group_of[node] = f->group_count;
+    if (anchor != NONE) {
+        f->anchor_of[anchor] = f->group_count;
+    }
     return f->group_count++;
 }
 
@@ -218,80 +244,175 @@ static void add_member(fuse *f, int at, int node)
     f->group_of[node] = at;
 }
 
-/* True if node belongs to one of the two groups, as a member or as their anchor. */
-static bool within(fuse *f, int node, int a, int b)
+/* ---- units and their times ---- */
+
+static int64_t *time_of(fuse *f, int node)
 {
-    const int at = group_at(f, node);
-    return (at != NONE && (at == a || at == b)) || (a != NONE && f->groups[a].anchor == node) ||
-           (b != NONE && f->groups[b].anchor == node);
+    const int at = unit_at(f, node);
+    return at != NONE ? &f->groups[at].time : &f->time[node];
 }
 
-/* Pushes the producers of a node's operands that lie outside both groups; true if one lies inside and is not allowed. */
-static bool push_producers(fuse *f, const dlt_node *n, int a, int b, bool inside_is_bad, int lowest, int *top)
+/* What is to become one unit: up to two groups, an anchor that has no group yet, and the node that is being placed. Any but
+ * the node may be NONE. */
+typedef struct joint {
+    int a, b, anchor;
+    const dlt_node *n;
+} joint;
+
+static bool within(const fuse *f, const joint *j, int node)
+{
+    const int at = unit_at(f, node);
+    return node == j->n->id || node == j->anchor || (at != NONE && (at == j->a || at == j->b));
+}
+
+/* Calls visit with each node of a unit, given by one of them. */
+typedef bool visit_node(fuse *f, const joint *j, const dlt_node *n, int64_t lowest, int *top);
+
+static bool each_of_unit(fuse *f, const joint *j, int node, visit_node *visit, int64_t lowest, int *top)
+{
+    const int at = unit_at(f, node);
+    if (at == NONE) {
+        return visit(f, j, f->g->nodes[node], lowest, top);
+    }
+    bool ok = f->groups[at].anchor == NONE || visit(f, j, f->g->nodes[f->groups[at].anchor], lowest, top);
+    for (int k = 0; k < f->groups[at].count && ok; k++) {
+        ok = visit(f, j, f->g->nodes[f->groups[at].members[k]], lowest, top);
+    }
+    return ok;
+}
+
+static bool each_of_joint(fuse *f, const joint *j, visit_node *visit, int64_t lowest, int *top)
+{
+    bool ok = visit(f, j, j->n, lowest, top);
+    ok = ok && (j->a == NONE || each_of_unit(f, j, f->groups[j->a].members[0], visit, lowest, top));
+    ok = ok && (j->b == NONE || each_of_unit(f, j, f->groups[j->b].members[0], visit, lowest, top));
+    return ok && (j->anchor == NONE || visit(f, j, f->g->nodes[j->anchor], lowest, top));
+}
+
+/* True the first time that a search meets a unit. */
+static bool first_met(fuse *f, int node)
+{
+    const int at = unit_at(f, node);
+    int *seen = at != NONE ? &f->groups[at].seen : &f->seen[node];
+    const bool first = *seen != f->stamp;
+    *seen = f->stamp;
+    return first;
+}
+
+/* Puts on the stack what n needs and is not of the joint. */
+static bool push_producers(fuse *f, const joint *j, const dlt_node *n, int64_t lowest, int *top)
 {
     for (int k = 0; k < n->input_count; k++) {
         const int from = n->inputs[k]->node->id;
-        if (within(f, from, a, b)) {
-            if (inside_is_bad) {
-                return true;
-            }
-        } else if (from >= lowest && f->seen[from] != f->stamp) {
-            f->seen[from] = f->stamp;
+        if (!within(f, j, from) && *time_of(f, from) > lowest && first_met(f, from)) {
             f->stack[(*top)++] = from;
         }
     }
+    return true;
+}
+
+/* False if n, which is outside, needs something of the joint. */
+static bool needs_none(fuse *f, const joint *j, const dlt_node *n, int64_t lowest, int *top)
+{
+    (void)lowest, (void)top;
+    for (int k = 0; k < n->input_count; k++) {
+        if (within(f, j, n->inputs[k]->node->id)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A product comes before its epilogue: it must not need any of it. */
+static bool anchor_needs_joint(const fuse *f, const joint *j)
+{
+    const int anchors[] = {j->anchor, j->a != NONE ? f->groups[j->a].anchor : NONE,
+                           j->b != NONE ? f->groups[j->b].anchor : NONE};
+    for (size_t i = 0; i < DLT_COUNT(anchors); i++) {
+        const dlt_node *m = anchors[i] != NONE ? f->g->nodes[anchors[i]] : NULL;
+        for (int k = 0; m != NULL && k < m->input_count; k++) {
+            if (within(f, j, m->inputs[k]->node->id)) {
+                return true;
+            }
+        }
+    }
     return false;
 }
 
-static int lowest_of(const fuse *f, int at)
+/* True if some way leads from the joint through a unit outside back into it, or if the search takes too long. */
+static bool would_cycle(fuse *f, const joint *j)
 {
-    const group *gr = &f->groups[at];
-    return gr->anchor != NONE && gr->anchor < gr->members[0] ? gr->anchor : gr->members[0];
-}
-
-/* True if some way leads from group a or b through a node outside back into one of them or into node n. */
-static bool would_cycle(fuse *f, int a, int b, const dlt_node *n)
-{
-    int lowest = n->id, top = 0, looked = 0;
+    int64_t lowest = INT64_MAX;
+    int top = 0, looked = 0;
+    const int parts[] = {j->a != NONE ? f->groups[j->a].members[0] : NONE,
+                         j->b != NONE ? f->groups[j->b].members[0] : NONE, j->anchor};
+    for (size_t i = 0; i < DLT_COUNT(parts); i++) {
+        lowest = parts[i] != NONE && *time_of(f, parts[i]) < lowest ? *time_of(f, parts[i]) : lowest;
+    }
     f->stamp++;
-    for (int i = 0; i < 2; i++) {
-        const int at = i == 0 ? a : b;
-        if (at == NONE || (i == 1 && a == b)) {
-            continue;
-        }
-        lowest = lowest_of(f, at) < lowest ? lowest_of(f, at) : lowest;
-    }
-    for (int i = 0; i < 2; i++) {
-        const int at = i == 0 ? a : b;
-        if (at == NONE || (i == 1 && a == b)) {
-            continue;
-        }
-        for (int k = 0; k < f->groups[at].count; k++) {
-            push_producers(f, f->g->nodes[f->groups[at].members[k]], a, b, false, lowest, &top);
-        }
-        if (f->groups[at].anchor != NONE) {
-            push_producers(f, f->g->nodes[f->groups[at].anchor], a, b, false, lowest, &top);
-        }
-    }
-    push_producers(f, n, a, b, false, lowest, &top);
+    each_of_joint(f, j, push_producers, lowest, &top);
     while (top > 0) {
-        const dlt_node *m = f->g->nodes[f->stack[--top]];
-        if (++looked > MAX_SEARCH || push_producers(f, m, a, b, true, lowest, &top)) {
+        const int node = f->stack[--top];
+        if (++looked > MAX_SEARCH || !each_of_unit(f, j, node, needs_none, lowest, &top)) {
             return true;
         }
+        each_of_unit(f, j, node, push_producers, lowest, &top);
     }
     return false;
 }
 
-/* A node of group a or b, or n itself, uses the result of a reduction of the group: it has to stay outside. */
-static bool uses_reduction(fuse *f, int a, int b, const dlt_node *n)
+/* Adds to `later` the units outside the joint that use a result of n. */
+static bool push_users(fuse *f, const joint *j, const dlt_node *n, int64_t lowest, int *count)
+{
+    (void)lowest;
+    for (int i = 0; i < n->output_count; i++) {
+        for (const int *u = f->users[n->outputs[i]->id]; *u != NONE && *u < j->n->id; u++) {
+            if (!within(f, j, *u) && first_met(f, *u)) {
+                f->later[(*count)++] = *u;
+            }
+        }
+    }
+    return *count <= MAX_SEARCH;
+}
+
+/* Finds what has to come after the joint; NONE: too many units. */
+static int find_later(fuse *f, const joint *j)
+{
+    int count = 0;
+    f->stamp++;
+    bool ok = each_of_joint(f, j, push_users, 0, &count);
+    for (int i = 0; i < count && ok; i++) {
+        ok = each_of_unit(f, j, f->later[i], push_users, 0, &count);
+    }
+    return ok ? count : NONE;
+}
+
+/* The joint, whose group is `at`, becomes the latest unit; what waits for it follows in the order it had. */
+static void set_times(fuse *f, int at, int later)
+{
+    f->groups[at].time = ++f->clock;
+    for (int i = 1; i < later; i++) { /* by time; there are few, and nearly always none */
+        const int node = f->later[i];
+        int k = i;
+        for (; k > 0 && *time_of(f, f->later[k - 1]) > *time_of(f, node); k--) {
+            f->later[k] = f->later[k - 1];
+        }
+        f->later[k] = node;
+    }
+    for (int i = 0; i < later; i++) {
+        *time_of(f, f->later[i]) = ++f->clock;
+    }
+}
+
+/* A node of the joint uses the result of one of its reductions: it has to stay outside. */
+static bool uses_reduction(const fuse *f, const joint *j)
 {
     for (int i = 0; i < 2; i++) {
-        const int at = i == 0 ? a : b;
+        const int at = i == 0 ? j->a : j->b;
         for (int k = 0; at != NONE && k < f->groups[at].count; k++) {
             const dlt_node *m = f->g->nodes[f->groups[at].members[k]];
             for (const int *u = m->op == DLT_OP_REDUCE ? f->users[m->outputs[0]->id] : NULL; u != NULL && *u != NONE; u++) {
-                if (*u == n->id || within(f, *u, a, b)) {
+                if (within(f, j, *u)) {
                     return true;
                 }
             }
@@ -300,29 +421,29 @@ static bool uses_reduction(fuse *f, int a, int b, const dlt_node *n)
     return false;
 }
 
-/* Counts what the program of a, b and n together would have. */
-static bool within_limits(fuse *f, int a, int b, const dlt_node *n)
+/* Counts what the program of the joint would have. */
+static bool within_limits(fuse *f, const joint *j)
 {
     int inputs = 0, outputs = 0, instrs = 0;
     f->stamp++;
     for (int i = 0; i < 3; i++) {
-        const int at = i == 0 ? a : i == 1 ? b : NONE;
-        const int count = i == 2 ? 1 : at != NONE && (i == 0 || a != b) ? f->groups[at].count : 0;
+        const int at = i == 0 ? j->a : i == 1 ? j->b : NONE;
+        const int count = i == 2 ? 1 : at != NONE ? f->groups[at].count : 0;
         for (int k = 0; k < count; k++) {
-            const dlt_node *m = i == 2 ? n : f->g->nodes[f->groups[at].members[k]];
+            const dlt_node *m = i == 2 ? j->n : f->g->nodes[f->groups[at].members[k]];
             instrs += 1 + m->input_count; /* and its constants */
-            for (int j = 0; j < m->input_count; j++) {
-                const int from = m->inputs[j]->node->id;
+            for (int o = 0; o < m->input_count; o++) {
+                const int from = m->inputs[o]->node->id;
                 instrs += f->is_free[from] ? MAX_FREE_DEPTH / 2 : 0;
-                if (!within(f, from, a, b) && from != n->id && !is_scalar_constant(m->inputs[j]) &&
-                    f->seen_value[m->inputs[j]->id] != f->stamp) {
-                    f->seen_value[m->inputs[j]->id] = f->stamp;
+                if (!within(f, j, from) && !is_scalar_constant(m->inputs[o]) &&
+                    f->seen_value[m->inputs[o]->id] != f->stamp) {
+                    f->seen_value[m->inputs[o]->id] = f->stamp;
                     inputs++; /* a free op counts as the scalar that it may need */
                 }
             }
             bool outside = f->named[m->outputs[0]->id];
             for (const int *u = f->users[m->outputs[0]->id]; *u != NONE && !outside; u++) {
-                outside = *u != n->id && !within(f, *u, a, b);
+                outside = !within(f, j, *u);
             }
             outputs += outside;
         }
@@ -330,55 +451,53 @@ static bool within_limits(fuse *f, int a, int b, const dlt_node *n)
     return inputs <= f->target->max_inputs && outputs <= f->target->max_outputs && instrs <= f->target->max_instrs;
 }
 
-/* Reductions of one program must go over the same axes. */
-static bool reductions_agree(const fuse *f, int a, int b, const dlt_node *n)
+/* Reductions of one program must go over the same axes, and end it: not in an epilogue. */
+static bool reductions_agree(const fuse *f, const joint *j)
 {
-    uint32_t axes = 0;
-    bool any = false;
+    const bool reduces = j->n->op == DLT_OP_REDUCE;
+    uint32_t axes = reduces ? ((const dlt_reduce_attrs *)j->n->attrs)->axes : 0;
+    bool any = reduces, anchored = j->anchor != NONE;
     for (int i = 0; i < 2; i++) {
-        const int at = i == 0 ? a : b;
-        if (at == NONE || !f->groups[at].reduces) {
+        const group *gr = (i == 0 ? j->a : j->b) != NONE ? &f->groups[i == 0 ? j->a : j->b] : NULL;
+        if (gr == NULL) {
             continue;
         }
-        if (any && axes != f->groups[at].reduce_axes) {
+        anchored = anchored || gr->anchor != NONE;
+        if (gr->reduces && any && axes != gr->reduce_axes) {
             return false;
         }
-        any = true;
-        axes = f->groups[at].reduce_axes;
+        axes = gr->reduces ? gr->reduce_axes : axes;
+        any = any || gr->reduces;
     }
-    if (n->op == DLT_OP_REDUCE) {
-        const dlt_reduce_attrs *attrs = n->attrs;
-        return !any || axes == attrs->axes;
-    }
-    return true;
+    return !any || (!anchored && f->target->reduces != NULL);
 }
 
-/* True if the programs of groups a and b (b may be NONE) and node n can be one. */
-static bool can_join(fuse *f, int a, int b, const dlt_node *n)
+/* True if node m, of a group, can be in one program with n. */
+static bool same_kind(const fuse *f, const dlt_node *m, const dlt_node *n)
 {
-    for (int i = 0; i < 2; i++) {
-        const int at = i == 0 ? a : b;
-        const dlt_node *m = at != NONE ? f->g->nodes[f->groups[at].members[0]] : n;
-        if (m->phase != n->phase || compute_of(m) != compute_of(n) || !same_domain(domain_of(m), domain_of(n))) {
-            return false;
-        }
-    }
-    const bool anchored = f->groups[a].anchor != NONE || (b != NONE && f->groups[b].anchor != NONE);
-    if (b != NONE && b != a && f->groups[a].anchor != NONE && f->groups[b].anchor != NONE) {
-        return false;
-    }
-    const bool reduces = n->op == DLT_OP_REDUCE || f->groups[a].reduces || (b != NONE && f->groups[b].reduces);
-    if (reduces && (anchored || f->target->reduces == NULL)) {
-        return false;
-    }
-    return reductions_agree(f, a, b, n) && within_limits(f, a, b, n) && !uses_reduction(f, a, b, n) &&
-           !would_cycle(f, a, b, n);
+    return m->phase == n->phase && (m->id > f->guard) == (n->id > f->guard) && compute_of(m) == compute_of(n) &&
+           same_domain(domain_of(m), domain_of(n));
 }
 
-static void join(fuse *f, int into, int node)
+/* Number of units that the joint makes wait; NONE if its parts cannot be one program. */
+static int can_join(fuse *f, const joint *j)
 {
-    const dlt_node *n = f->g->nodes[node];
-    add_member(f, into, node);
+    const group *a = j->a != NONE ? &f->groups[j->a] : NULL, *b = j->b != NONE ? &f->groups[j->b] : NULL;
+    if ((a != NULL && !same_kind(f, f->g->nodes[a->members[0]], j->n)) ||
+        (b != NULL && !same_kind(f, f->g->nodes[b->members[0]], j->n)) ||
+        (a != NULL && b != NULL && a->anchor != NONE && b->anchor != NONE)) {
+        return NONE;
+    }
+    if (!reductions_agree(f, j) || !within_limits(f, j) || uses_reduction(f, j) || anchor_needs_joint(f, j) ||
+        would_cycle(f, j)) {
+        return NONE;
+    }
+    return find_later(f, j);
+}
+
+static void join(fuse *f, int into, const dlt_node *n)
+{
+    add_member(f, into, n->id);
     if (n->op == DLT_OP_REDUCE) {
         f->groups[into].reduces = true;
         f->groups[into].reduce_axes = ((const dlt_reduce_attrs *)n->attrs)->axes;
@@ -401,64 +520,72 @@ static void merge(fuse *f, int into, int other)
 }
 
 /* An epilogue can start at v: a product's result that has no epilogue yet, used in full by n. */
-static bool starts_epilogue(fuse *f, const dlt_value *v, const dlt_node *n)
+static bool starts_epilogue(const fuse *f, const dlt_value *v, const dlt_node *n)
 {
-    if (!is_anchor(v->node) || v->out != 0 || n->op != DLT_OP_EW || f->target->epilogue == NULL ||
-        v->node->phase != n->phase || !same_domain(v, n->outputs[0]) || compute_of_type(v->type) != compute_of(n)) {
-        return false;
-    }
-    for (const int *u = f->users[v->id]; *u != NONE; u++) {
-        const int at = group_at(f, *u);
-        if (at != NONE && f->groups[at].anchor == v->node->id) {
-            return false; /* has one: n may join it as a member of that group */
+    const dlt_node *m = v->node;
+    return is_anchor(m) && f->anchor_of[m->id] == NONE && n->op == DLT_OP_EW && f->target->epilogue != NULL &&
+           m->phase == n->phase && (m->id > f->guard) == (n->id > f->guard) && same_domain(v, n->outputs[0]) &&
+           compute_of_type(v->type) == compute_of(n);
+}
+
+/* Joins n with the groups of its operands' producers; an anchor stands for the group of its epilogue. */
+static int join_groups(fuse *f, const dlt_node *n)
+{
+    int at = NONE;
+    for (int k = 0; k < n->input_count && !f->r.failed; k++) {
+        const int from = unit_at(f, n->inputs[k]->node->id);
+        if (from == NONE || from == at) {
+            continue;
         }
+        const joint j = {.a = at != NONE ? at : from, .b = at != NONE ? from : NONE, .anchor = NONE, .n = n};
+        const int later = can_join(f, &j);
+        if (later == NONE) {
+            continue;
+        }
+        if (at == NONE) {
+            join(f, from, n);
+            at = from;
+        } else {
+            merge(f, at, from);
+        }
+        set_times(f, at, later);
     }
-    return true;
+    return at;
+}
+
+/* Makes n, or the group that it has joined, the epilogue of the product that one of its operands is. */
+static int join_anchor(fuse *f, const dlt_node *n, int at)
+{
+    for (int k = 0; k < n->input_count && !f->r.failed; k++) {
+        const dlt_value *v = n->inputs[k];
+        if (!starts_epilogue(f, v, n) || (at != NONE && f->groups[at].anchor != NONE)) {
+            continue;
+        }
+        const joint j = {.a = at, .b = NONE, .anchor = v->node->id, .n = n};
+        const int later = can_join(f, &j);
+        if (later == NONE) {
+            continue;
+        }
+        if (at == NONE) {
+            at = new_group(f, n->id, v->node->id);
+        } else {
+            f->groups[at].anchor = v->node->id;
+            f->anchor_of[v->node->id] = at;
+        }
+        if (at != NONE) {
+            set_times(f, at, later);
+        }
+        break;
+    }
+    return at;
 }
 
 static void place_node(fuse *f, const dlt_node *n)
 {
     int at = NONE;
-    /* groups of the operands' producers, then of other users of the same anchor's result */
-    for (int k = 0; k < n->input_count && f->on && !f->r.failed; k++) {
-        const dlt_value *v = n->inputs[k];
-        int from = group_at(f, v->node->id);
-        if (from == NONE && is_anchor(v->node)) {
-            for (const int *u = f->users[v->id]; *u != NONE && from == NONE; u++) {
-                const int other = group_at(f, *u);
-                from = other != NONE && f->groups[other].anchor == v->node->id ? other : NONE;
-            }
-        }
-        if (from == NONE || from == at) {
-            continue;
-        }
-        if (at == NONE) {
-            if (can_join(f, from, NONE, n)) {
-                at = from;
-                join(f, at, n->id);
-            }
-        } else if (can_join(f, at, from, n)) {
-            merge(f, at, from);
-        }
-    }
-    for (int k = 0; k < n->input_count && f->on && !f->r.failed; k++) {
-        const dlt_value *v = n->inputs[k];
-        if (!starts_epilogue(f, v, n)) {
-            continue;
-        }
-        if (at == NONE) {
-            at = new_group(f, n->id, v->node->id);
-            break;
-        }
-        group *gr = &f->groups[at];
-        if (gr->anchor == NONE && !gr->reduces) {
-            gr->anchor = v->node->id;
-            if (would_cycle(f, at, NONE, n)) {
-                gr->anchor = NONE;
-            } else {
-                break;
-            }
-        }
+    if (f->on) {
+        at = join_groups(f, n);
+        at = join_anchor(f, n, at);
     }
     if (at == NONE && !f->r.failed) {
         at = new_group(f, n->id, NONE);
@@ -838,6 +965,54 @@ static bool add_operand_edges(fuse *f, order *o, const dlt_node *n, int at)
     return ok;
 }
 
+/* Everything that uses what a unit makes, directly or through views, comes before unit `assign`. The guard and assignments
+ * have an order of their own. */
+static bool add_reader_edges(fuse *f, order *o, int maker, int assign)
+{
+    bool ok = true;
+    for (int i = 0; i < o->units[maker].next_count && ok; i++) {
+        const int reader = o->units[maker].next[i], node = o->units[reader].node;
+        const unsigned flags = node != NONE ? dlt_op_flags(f->g->nodes[node]->op) : 0;
+        if ((flags & DLT_OP_VIEW) != 0) {
+            ok = add_reader_edges(f, o, reader, assign);
+        } else if ((flags & DLT_OP_ORDERED) == 0) {
+            ok = add_edge(f, o, reader, assign);
+        }
+    }
+    return ok;
+}
+
+/* An assignment waits for all readers of what it overwrites: of the variable's old value and, where a weight is set again
+ * after the update of all weights, of what that update made. */
+static bool add_assign_edges(fuse *f, order *o)
+{
+    const dlt_graph *g = f->g;
+    int *assigned = dlt_arena_alloc(g->arena, (size_t)g->variables->count, sizeof *assigned); /* unit + 1, by variable */
+    int all = NONE, update = NONE; /* the unit that assigns all trainable weights, and the one that makes their values */
+    bool ok = assigned != NULL;
+    for (int i = 0; i < g->node_count && ok; i++) {
+        const dlt_node *n = g->nodes[i];
+        const dlt_variable *v = n->op == DLT_OP_ASSIGN ? *(dlt_variable *const *)n->attrs : NULL;
+        if (v != NULL) {
+            assigned[v->id] = o->unit_of[i] + 1;
+        } else if (n->op == DLT_OP_ASSIGN) {
+            all = o->unit_of[i];
+            update = o->unit_of[n->inputs[0]->node->id];
+        }
+    }
+    for (int i = 0; i < g->node_count && ok; i++) {
+        const dlt_node *n = g->nodes[i];
+        const dlt_variable *v = n->op == DLT_OP_VAR ? *(dlt_variable *const *)n->attrs : NULL;
+        const bool by_all = v != NULL && all != NONE && v->storage == DLT_PARAM && v->trainable;
+        if (v != NULL && assigned[v->id] > 0) {
+            ok = add_reader_edges(f, o, o->unit_of[i], assigned[v->id] - 1);
+            ok = ok && (!by_all || add_reader_edges(f, o, update, assigned[v->id] - 1));
+        }
+        ok = ok && (!by_all || add_reader_edges(f, o, o->unit_of[i], all));
+    }
+    return ok;
+}
+
 /*
  * Work whose results go only into variables, on small operands, may wait for the guard: then it writes its variable itself
  * and no copy is needed.
@@ -878,7 +1053,7 @@ static bool make_order(fuse *f, order *o)
     }
     for (int i = 0; i < g->node_count; i++) {
         const dlt_node *n = g->nodes[i];
-        const int at = group_at(f, i);
+        const int at = unit_at(f, i);
         o->unit_of[i] = NONE;
         if (at != NONE && unit_of_group[at] != NONE) {
             o->unit_of[i] = unit_of_group[at];
@@ -890,15 +1065,7 @@ static bool make_order(fuse *f, order *o)
             }
         }
     }
-    for (int i = 0; i < f->group_count; i++) { /* anchors move into their group's unit */
-        const int anchor = f->groups[i].merged_into == NONE ? f->groups[i].anchor : NONE;
-        if (anchor != NONE) {
-            o->units[o->unit_of[anchor]].waits = -1; /* emptied */
-            o->unit_of[anchor] = unit_of_group[i];
-            o->units[unit_of_group[i]].key = anchor;
-        }
-    }
-    int guard = NONE, last_ordered = NONE;
+    int last_ordered = NONE;
     bool ok = true;
     for (int i = 0; i < g->node_count && ok; i++) {
         const dlt_node *n = g->nodes[i];
@@ -911,17 +1078,11 @@ static bool make_order(fuse *f, order *o)
             ok = ok && add_edge(f, o, last_ordered, at);
             last_ordered = at;
         }
-        if (n->op == DLT_OP_GUARD) {
-            guard = at;
+        if (i > f->guard && n->phase == DLT_PHASE_UPDATE && n->input_count > 0) {
+            ok = ok && add_edge(f, o, o->unit_of[f->guard], at);
         }
     }
-    for (int i = 0; i < g->node_count && ok && guard != NONE; i++) {
-        if (g->nodes[i]->phase == DLT_PHASE_UPDATE && o->unit_of[i] != NONE && g->nodes[i]->input_count > 0 &&
-            o->units[o->unit_of[i]].key > o->units[guard].key) {
-            ok = add_edge(f, o, guard, o->unit_of[i]);
-        }
-    }
-    return ok;
+    return ok && add_assign_edges(f, o);
 }
 
 static void emit_unit(fuse *f, const unit *u, int *reg_of)
@@ -951,11 +1112,8 @@ static const dlt_graph *with_sunk(fuse *f, const dlt_graph *graph)
     if (phase == NULL) {
         return NULL;
     }
-    int guard = NONE;
-    for (int i = 0; i < graph->node_count; i++) {
-        guard = graph->nodes[i]->op == DLT_OP_GUARD ? i : guard;
-    }
-    if (guard == NONE) {
+    const int guard = f->guard;
+    if (guard == graph->node_count) {
         return graph;
     }
     sink(f, phase);
@@ -986,15 +1144,19 @@ static bool prepare(fuse *f, const dlt_graph *graph)
     f->g = graph;
     f->group_of = dlt_arena_alloc(arena, n, sizeof *f->group_of);
     f->is_free = dlt_arena_alloc(arena, n, sizeof *f->is_free);
+    f->anchor_of = dlt_arena_alloc(arena, n, sizeof *f->anchor_of);
+    f->time = dlt_arena_alloc(arena, n, sizeof *f->time);
+    f->later = dlt_arena_alloc(arena, n, sizeof *f->later);
     f->seen = dlt_arena_alloc(arena, n, sizeof *f->seen);
     f->seen_value = dlt_arena_alloc(arena, (size_t)graph->value_count, sizeof *f->seen_value);
     f->stack = dlt_arena_alloc(arena, n, sizeof *f->stack);
-    if (f->group_of == NULL || f->is_free == NULL || f->seen == NULL || f->seen_value == NULL || f->stack == NULL ||
-        !find_users(f)) {
+    if (dlt_arena_failed(arena) || !find_users(f)) {
         return false;
     }
-    for (size_t i = 0; i < n; i++) {
-        f->group_of[i] = NONE;
+    f->guard = graph->node_count;
+    for (int i = 0; i < graph->node_count; i++) {
+        f->group_of[i] = f->anchor_of[i] = NONE;
+        f->guard = graph->nodes[i]->op == DLT_OP_GUARD ? i : f->guard;
     }
     return true;
 }
@@ -1011,6 +1173,7 @@ dlt_status dlt_pass_fuse(const dlt_graph *graph, const dlt_target *target, bool 
     dlt_rewrite_begin(&f.r, f.g);
     find_free(&f);
     for (int i = 0; i < f.g->node_count && !f.r.failed; i++) {
+        f.time[i] = ++f.clock;
         if (fusable(f.g->nodes[i]) && !f.is_free[i]) {
             place_node(&f, f.g->nodes[i]);
         }
@@ -1019,9 +1182,8 @@ dlt_status dlt_pass_fuse(const dlt_graph *graph, const dlt_target *target, bool 
     if (f.r.failed || reg_of == NULL || !make_order(&f, &o)) {
         return dlt_fail_memory(diag);
     }
-    int emptied = 0, emitted = 0;
+    int emitted = 0;
     for (int i = 0; i < o.count; i++) {
-        emptied += o.units[i].waits < 0;
         if (o.units[i].waits == 0) {
             heap_push(&o, i);
         }
@@ -1036,7 +1198,7 @@ dlt_status dlt_pass_fuse(const dlt_graph *graph, const dlt_target *target, bool 
             }
         }
     }
-    if (!f.r.failed && emitted + emptied != o.count) {
+    if (!f.r.failed && emitted != o.count) {
         return dlt_fail(diag, DLT_E_INTERNAL, (dlt_pos){0}, "fusion made a circle in program %s", graph->name);
     }
     return dlt_rewrite_end(&f.r, out, diag);
