@@ -13,7 +13,8 @@ static const dlt_backend *const cpu = &dlt_backend_cpu;
 static void check(const test_program *t, dlt_status status, const char *what)
 {
     if (status != DLT_OK) {
-        fail_msg("%s: status %d: %s", what, (int)status, dlt_diag_text(t->diag, 0));
+        const char *label = t->options.label != NULL ? t->options.label : "program";
+        fail_msg("%s: %s: status %d: %s", label, what, (int)status, dlt_diag_text(t->diag, 0));
     }
 }
 

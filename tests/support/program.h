@@ -25,6 +25,7 @@
 
 /** Zeroed: float32, all passes, memory reuse, chosen kernels, one thread, best instruction set, training. */
 typedef struct test_options {
+    const char *label; /* what a failure is about, or NULL */
     bool no_fuse, no_layout, no_reuse;
     bool reference; /* only reference kernels */
     int threads;    /* 0: one */
