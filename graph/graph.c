@@ -96,7 +96,7 @@ bool dlt_graph_grow(dlt_arena *arena, void *array, int count, int *room, size_t 
     if (count < *room) {
         return true;
     }
-    const int wanted = *room > 0 ? *room * 2 : 16;
+    const int wanted = *room > 0 ? *room * 2 : 4;
     void **pointer = array;
     void *grown = dlt_arena_alloc(arena, (size_t)wanted, size);
     if (grown == NULL) {
