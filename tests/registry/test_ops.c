@@ -587,34 +587,34 @@ static void convolutions(void **state)
     (void)state;
     const dlt_shape image = DLT_SHAPE(2, 7, 6, 3);
     for (int same = 0; same < 2; same++) {
-        check_window("conv 3x3", (window_case){.what = CONV, .x = image, .filters = 4, .window = {2, {3, 3}}}, same);
+        check_window("conv 3x3", (window_case){.what = CONV, .x = image, .filters = 4, .window = {.axes = 2, .size = {3, 3}}}, same);
         check_window("conv 2x3, stride 2x1",
-                     (window_case){.what = CONV, .x = image, .filters = 5, .window = {2, {2, 3}, {2, 1}}}, same);
+                     (window_case){.what = CONV, .x = image, .filters = 5, .window = {.axes = 2, .size = {2, 3}, .stride = {2, 1}}}, same);
         check_window("conv 3x2, dilation 2",
-                     (window_case){.what = CONV, .x = image, .filters = 2, .window = {2, {3, 2}, {1, 1}, {2, 2}}}, same);
-        check_window("conv 1x1", (window_case){.what = CONV, .x = image, .filters = 16, .window = {2, {1, 1}}}, same);
+                     (window_case){.what = CONV, .x = image, .filters = 2, .window = {.axes = 2, .size = {3, 2}, .stride = {1, 1}, .dilation = {2, 2}}}, same);
+        check_window("conv 1x1", (window_case){.what = CONV, .x = image, .filters = 16, .window = {.axes = 2, .size = {1, 1}}}, same);
         check_window("conv in groups",
                      (window_case){
-                         .what = CONV, .x = DLT_SHAPE(2, 5, 5, 6), .groups = 3, .filters = 6, .window = {2, {3, 3}, {2, 2}}},
+                         .what = CONV, .x = DLT_SHAPE(2, 5, 5, 6), .groups = 3, .filters = 6, .window = {.axes = 2, .size = {3, 3}, .stride = {2, 2}}},
                      same);
         check_window("depthwise conv, two of each",
-                     (window_case){.what = CONV, .x = DLT_SHAPE(1, 5, 4, 3), .groups = 3, .filters = 6, .window = {2, {3, 3}}},
+                     (window_case){.what = CONV, .x = DLT_SHAPE(1, 5, 4, 3), .groups = 3, .filters = 6, .window = {.axes = 2, .size = {3, 3}}},
                      same);
         check_window("conv over 1 axis",
-                     (window_case){.what = CONV, .x = DLT_SHAPE(3, 9, 4), .filters = 3, .window = {1, {4}, {3}}}, same);
+                     (window_case){.what = CONV, .x = DLT_SHAPE(3, 9, 4), .filters = 3, .window = {.axes = 1, .size = {4}, .stride = {3}}}, same);
         check_window("conv over 3 axes",
-                     (window_case){.what = CONV, .x = DLT_SHAPE(1, 4, 3, 5, 2), .filters = 3, .window = {3, {2, 2, 3}, {1, 2, 2}}},
+                     (window_case){.what = CONV, .x = DLT_SHAPE(1, 4, 3, 5, 2), .filters = 3, .window = {.axes = 3, .size = {2, 2, 3}, .stride = {1, 2, 2}}},
                      same);
         check_window("conv over many channels",
-                     (window_case){.what = CONV, .x = DLT_SHAPE(2, 4, 4, 32), .filters = 32, .window = {2, {3, 3}}}, same);
+                     (window_case){.what = CONV, .x = DLT_SHAPE(2, 4, 4, 32), .filters = 32, .window = {.axes = 2, .size = {3, 3}}}, same);
     }
     check_window("conv, stride larger than the window",
-                 (window_case){.what = CONV, .x = DLT_SHAPE(1, 11, 2), .filters = 2, .window = {1, {2}, {4}}}, true);
+                 (window_case){.what = CONV, .x = DLT_SHAPE(1, 11, 2), .filters = 2, .window = {.axes = 1, .size = {2}, .stride = {4}}}, true);
     check_window("conv, uneven padding",
-                 (window_case){.what = CONV, .x = DLT_SHAPE(1, 6, 2), .filters = 2, .window = {1, {3}, {1}, {2}, {4}, {0}}},
+                 (window_case){.what = CONV, .x = DLT_SHAPE(1, 6, 2), .filters = 2, .window = {.axes = 1, .size = {3}, .stride = {1}, .dilation = {2}, .before = {4}, .after = {0}}},
                  false);
     check_window("conv, window of the whole input",
-                 (window_case){.what = CONV, .x = DLT_SHAPE(3, 4, 5, 2), .filters = 3, .window = {2, {4, 5}}}, false);
+                 (window_case){.what = CONV, .x = DLT_SHAPE(3, 4, 5, 2), .filters = 3, .window = {.axes = 2, .size = {4, 5}}}, false);
 }
 
 static void pools(void **state)
@@ -622,14 +622,14 @@ static void pools(void **state)
     (void)state;
     for (int what = MAX_POOL; what <= AVG_POOL; what++) {
         for (int same = 0; same < 2; same++) {
-            check_window("pool 2x2", (window_case){.what = what, .x = DLT_SHAPE(2, 6, 5, 3), .window = {2, {2, 2}, {2, 2}}}, same);
+            check_window("pool 2x2", (window_case){.what = what, .x = DLT_SHAPE(2, 6, 5, 3), .window = {.axes = 2, .size = {2, 2}, .stride = {2, 2}}}, same);
             check_window("pool 3x3, stride 2",
-                         (window_case){.what = what, .x = DLT_SHAPE(2, 7, 8, 2), .window = {2, {3, 3}, {2, 2}}}, same);
-            check_window("pool 3, stride 1", (window_case){.what = what, .x = DLT_SHAPE(2, 9, 17), .window = {1, {3}, {1}}}, same);
+                         (window_case){.what = what, .x = DLT_SHAPE(2, 7, 8, 2), .window = {.axes = 2, .size = {3, 3}, .stride = {2, 2}}}, same);
+            check_window("pool 3, stride 1", (window_case){.what = what, .x = DLT_SHAPE(2, 9, 17), .window = {.axes = 1, .size = {3}, .stride = {1}}}, same);
             check_window("pool over 3 axes",
-                         (window_case){.what = what, .x = DLT_SHAPE(1, 4, 5, 3, 2), .window = {3, {2, 3, 2}, {2, 1, 2}}}, same);
+                         (window_case){.what = what, .x = DLT_SHAPE(1, 4, 5, 3, 2), .window = {.axes = 3, .size = {2, 3, 2}, .stride = {2, 1, 2}}}, same);
             check_window("pool of more than 256 cells",
-                         (window_case){.what = what, .x = DLT_SHAPE(1, 18, 19, 2), .window = {2, {17, 17}, {1, 2}}}, same);
+                         (window_case){.what = what, .x = DLT_SHAPE(1, 18, 19, 2), .window = {.axes = 2, .size = {17, 17}, .stride = {1, 2}}}, same);
         }
     }
 }
@@ -638,7 +638,7 @@ static void build_max_pool(dlt_builder *b, const void *context)
 {
     (void)context;
     dlt_value *x = dlt_input(b, "x", DLT_F32, DLT_SHAPE(1, 6, 1)), *g;
-    const dlt_window w = {1, {2}, {2}, {1}, {0}, {0}};
+    const dlt_window w = {.axes = 1, .size = {2}, .stride = {2}, .dilation = {1}};
     dlt_value *y = dlt_max_pool(b, x, &w);
     dlt_output(b, "y", y);
     dlt_gradients(b, dlt_sum_all(b, dlt_mul(b, y, dlt_constant_array(b, DLT_F32, DLT_SHAPE(1, 3, 1), (double[]){1, 2, 3}))), &x,
