@@ -7,6 +7,7 @@
 #include "base/linux_map.h"
 #include "base/pool.h"
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +52,8 @@ struct dlt_program {
     section *sections;
     int section_count;
     counter *counters; /* sections x threads */
-    atomic_bool stopped;
+    atomic_bool stopped;    /* a guard found something that is not finite */
+    atomic_int stopped_at;  /* the section it stands in; INT_MAX: none stopped */
     atomic_int_fast64_t nodes_run;
 };
 
@@ -330,12 +332,17 @@ static void run_rank(void *context, int rank)
             run_shared(p, at, p->counters + (ptrdiff_t)i * threads, rank, threads, scratch);
         } else if (rank == 0) {
             run_alone(p, at, scratch);
+            if (atomic_load_explicit(&p->stopped, memory_order_relaxed)) {
+                atomic_store_explicit(&p->stopped_at, i, memory_order_relaxed);
+            }
         }
         if (i + 1 < p->section_count) {
             dlt_pool_barrier(p->device->pool);
         }
-        if (atomic_load_explicit(&p->stopped, memory_order_relaxed)) {
-            return; /* every thread sees it here: it was set before the barrier */
+        /* Set before the barrier, so every thread sees it here. A thread that is late may see a stop in the next section,
+         * too: it has to go there, as the others wait for it at that section's barrier. */
+        if (atomic_load_explicit(&p->stopped_at, memory_order_relaxed) <= i) {
+            return;
         }
     }
 }
@@ -395,6 +402,7 @@ static dlt_status run_program(dlt_program *program, int slot, dlt_diag *diag)
         atomic_store_explicit(&program->counters[i].next, 0, memory_order_relaxed);
     }
     atomic_store_explicit(&program->stopped, false, memory_order_relaxed);
+    atomic_store_explicit(&program->stopped_at, INT_MAX, memory_order_relaxed);
     dlt_pool_run(program->device->pool, run_rank, program);
     return DLT_OK;
 }

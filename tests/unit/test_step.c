@@ -84,9 +84,38 @@ static void a_step_that_is_not_finite_changes_nothing(void **state)
     test_release(t);
 }
 
+enum { WIDE = 4000 };
+
+/* A guard with work for all threads right in front of it and behind it. */
+static void guarded(dlt_builder *b, const void *context)
+{
+    (void)context;
+    dlt_value *x = dlt_input(b, "x", DLT_F32, DLT_SHAPE(4, WIDE));
+    dlt_value *s = dlt_state(b, "s", DLT_F32, DLT_SHAPE(4, WIDE), NULL, 0);
+    dlt_value *y = dlt_reverse(b, dlt_reverse(b, dlt_add(b, x, x), 1), 0), *sum = dlt_sum_all(b, y);
+    dlt_guard(b, &sum, 1);
+    dlt_builder_phase(b, DLT_PHASE_UPDATE);
+    dlt_assign(b, dlt_variable_of(s), dlt_reverse(b, dlt_reverse(b, dlt_add(b, s, y), 0), 1));
+}
+
+static void a_guard_that_stops_leaves_no_thread_behind(void **state)
+{
+    (void)state;
+    static double x[4 * WIDE];
+    test_program *t = test_compile(guarded, NULL, &(test_options){.threads = 4});
+    assert_true(dlt_backend_cpu.launches(t->program) > 4);
+    for (int i = 0; i < 1500; i++) {
+        x[7] = i % 2 == 0 ? NAN : 1;
+        test_set_input(t, 0, x);
+        assert_true(test_run(t) == (i % 2 != 0));
+    }
+    test_release(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_step_gives_the_numbers_of_its_formula),
-                                       cmocka_unit_test(a_step_that_is_not_finite_changes_nothing)};
+                                       cmocka_unit_test(a_step_that_is_not_finite_changes_nothing),
+                                       cmocka_unit_test(a_guard_that_stops_leaves_no_thread_behind)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
