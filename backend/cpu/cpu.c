@@ -370,7 +370,20 @@ static void program_destroy(dlt_program *program)
 static dlt_status program_create(dlt_device *device, dlt_memory *memory, const dlt_plan *plan, dlt_program **out,
                                  dlt_diag *diag)
 {
+    const dlt_variables *variables = plan->graph->variables;
+    const int64_t needed[DLT_STORAGE_COUNT] = {[DLT_TRANSIENT] = plan->transient_bytes,
+                                               [DLT_PARAM] = variables->param_bytes,
+                                               [DLT_GRAD] = variables->grad_bytes,
+                                               [DLT_STATE] = variables->state_bytes,
+                                               [DLT_INPUT] = plan->input_bytes};
     *out = NULL;
+    for (int i = 0; i < DLT_STORAGE_COUNT; i++) {
+        if (needed[i] > memory->sizes.bytes[i]) {
+            return dlt_fail(diag, DLT_E_INTERNAL, (dlt_pos){0}, "cpu: program %s needs %lld bytes of class %s, the memory has %lld",
+                            plan->graph->name, (long long)needed[i], dlt_storage_name((dlt_storage)i),
+                            (long long)memory->sizes.bytes[i]);
+        }
+    }
     dlt_program *p = dlt_alloc_zeroed(1, sizeof *p);
     if (p == NULL) {
         return dlt_fail_memory(diag);
@@ -439,6 +452,9 @@ static dlt_status run_nodes(dlt_program *program, int slot, int first, int last,
         const dlt_cpu_step *s = &program->steps.list[i];
         if (s->node->id < first || s->node->id >= last) {
             continue;
+        }
+        if (atomic_load_explicit(&program->stopped, memory_order_relaxed)) {
+            break; /* behind a guard that stopped the step nothing may be written */
         }
         const int64_t start = dlt_clock_ns();
         for (int phase = 0; phase < phases_of(s); phase++) {
