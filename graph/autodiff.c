@@ -53,14 +53,15 @@ static void accumulate(dlt_builder *b, table *t, const dlt_value *x, dlt_value *
 /* Goes back through one node whose outputs have gradients. */
 static void back_through(dlt_builder *b, table *t, const dlt_node *node)
 {
-    bool wanted[64] = {false}, any = false;
-    dlt_value *dy[8] = {NULL}, *stack_dx[64] = {NULL};
-    bool *wants = wanted;
-    dlt_value **dx = stack_dx;
-    if (node->input_count > 64) {
+    bool few_wants[64] = {false}, any = false;
+    dlt_value *few_dy[8] = {NULL}, *few_dx[64] = {NULL};
+    bool *wants = few_wants;
+    dlt_value **dx = few_dx, **dy = few_dy;
+    if (node->input_count > 64 || node->output_count > 8) {
         wants = dlt_arena_alloc(b->arena, (size_t)node->input_count, sizeof *wants);
         dx = dlt_arena_alloc(b->arena, (size_t)node->input_count, sizeof(dlt_value *));
-        if (wants == NULL || dx == NULL) {
+        dy = dlt_arena_alloc(b->arena, (size_t)node->output_count, sizeof(dlt_value *));
+        if (wants == NULL || dx == NULL || dy == NULL) {
             dlt_builder_out_of_memory(b);
             return;
         }
