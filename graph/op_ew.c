@@ -291,6 +291,8 @@ static dlt_value *partial(dlt_builder *b, const dlt_node *n, int k, dlt_value *y
         }
         d = dlt_less(b, like(b, x, 0), x);
         return dlt_mul(b, g, dlt_mul(b, y, dlt_select(b, d, dlt_log(b, dlt_select(b, d, x, like(b, x, 1))), like(b, x, 0))));
+    case DLT_EW_MOD: /* x - z floor(x / z) */
+        return k == 0 ? g : dlt_neg(b, dlt_mul(b, g, dlt_elementwise(b, DLT_EW_FLOOR, dlt_div(b, x, z), NULL, NULL)));
     case DLT_EW_SELECT:
         d = like(b, g, 0);
         return k == 0 ? NULL : dlt_select(b, n->inputs[0], k == 1 ? g : d, k == 1 ? d : g);
@@ -304,7 +306,7 @@ void dlt_gradient_ew(dlt_builder *b, const dlt_node *node, dlt_value *const *dy,
     for (int k = 0; k < node->input_count; k++) {
         if (wanted[k] && dlt_dtype_is_real(node->inputs[k]->type)) {
             dlt_value *d = partial(b, node, k, node->outputs[0], dy[0]);
-            dx[k] = d != NULL ? dlt_sum_to(b, d, node->inputs[k]->shape) : NULL;
+            dx[k] = d != NULL ? dlt_cast(b, dlt_sum_to(b, d, node->inputs[k]->shape), node->inputs[k]->type) : NULL;
         }
     }
 }
