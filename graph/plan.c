@@ -177,7 +177,6 @@ static bool place_assignments(planner *p)
 {
     const dlt_variables *all = p->g->variables;
     int *read = dlt_arena_alloc(p->arena, (size_t)all->count, sizeof *read); /* by variable: its VAR value, or NONE */
-    int flat = NONE;
     if (read == NULL) {
         return false;
     }
@@ -188,8 +187,6 @@ static bool place_assignments(planner *p)
         const dlt_node *n = p->g->nodes[i];
         if (n->op == DLT_OP_VAR) {
             read[variable_of(n)->id] = n->outputs[0]->id;
-        } else if (n->op == DLT_OP_FLAT && n->outputs[0]->storage == DLT_PARAM) {
-            flat = n->outputs[0]->id;
         }
     }
     for (int i = 0; i < p->g->node_count; i++) {
@@ -207,7 +204,11 @@ static bool place_assignments(planner *p)
         }
         bool in_place = maker->id > p->guard && p->last_use[root] != p->g->node_count && made != NULL;
         if (target == NULL) {
-            in_place = in_place && may_be_overwritten(p, flat, maker, made);
+            for (int k = 0; k < p->g->node_count && in_place; k++) {
+                const dlt_node *flat = p->g->nodes[k];
+                in_place = flat->op != DLT_OP_FLAT || flat->outputs[0]->storage != DLT_PARAM ||
+                           may_be_overwritten(p, flat->outputs[0]->id, maker, made);
+            }
             for (int k = 0; k < all->count && in_place; k++) {
                 const bool part = all->list[k]->storage == DLT_PARAM && all->list[k]->trainable;
                 in_place = !part || read[k] == NONE || p->last_use[read[k]] < maker->id;
