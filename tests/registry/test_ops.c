@@ -1091,6 +1091,55 @@ static void recurrence(void **state)
     }
 }
 
+/* ---- results that nobody wants ---- */
+
+static const rnn_case few = {2, 3, 2, 2, .kernel = true};
+
+static void build_some(dlt_builder *b, const void *context)
+{
+    const bool all = *(const bool *)context;
+    dlt_value *x = dlt_input(b, "x", DLT_F32, DLT_SHAPE(2, 3, 2)), *w = dlt_input(b, "w", DLT_F32, DLT_SHAPE(2, 2));
+    dlt_value *mean, *variance, *at, *last;
+    dlt_value *norm = dlt_batch_norm(b, x, NULL, NULL, 1e-3, &mean, &variance), *top = dlt_top_k(b, x, 2, &at);
+    const dlt_rnn_attrs attrs = {.units = 2, .body = rnn_body(b, &few)};
+    dlt_value *y = dlt_rnn(b, &(dlt_rnn_args){.x = x, .kernel = w, .params = &w, .param_count = 1, .attrs = &attrs}, &last);
+    const dlt_window window = {.axes = 1, .size = {2}, .stride = {1}, .dilation = {1}};
+    dlt_value *pool = dlt_max_pool(b, x, &window);
+    dlt_output(b, "variance", variance);
+    dlt_output(b, "at", at);
+    dlt_output(b, "last", last);
+    dlt_output(b, "pool", pool);
+    dlt_output(b, "loss", dlt_softmax_xent(b, x, x));
+    if (all) {
+        dlt_output(b, "norm", norm);
+        dlt_output(b, "mean", mean);
+        dlt_output(b, "top", top);
+        dlt_output(b, "y", y);
+        dlt_output(b, "p", pool->node->outputs[1]);
+    }
+}
+
+static void results_that_nobody_wants_are_left_out(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"variance", "at", "last", "pool", "loss"};
+    double x[12], w[4], got[2][5][16] = {{{0}}};
+    test_fill(x, 12, 1, -1, 1);
+    test_fill(w, 4, 2, -1, 1);
+    for (int k = 0; k < 2; k++) {
+        const bool all = k == 1;
+        test_program *t = test_compile(build_some, &all, &(test_options){.reference = true});
+        test_set_input(t, 0, x);
+        test_set_input(t, 1, w);
+        test_run(t);
+        for (size_t i = 0; i < DLT_COUNT(names); i++) {
+            test_get(t, names[i], got[k][i]);
+        }
+        test_release(t);
+    }
+    assert_memory_equal(got[0], got[1], sizeof got[0]);
+}
+
 /* ---- layouts ---- */
 
 static dlt_layout wished; /* of REORDER nodes, for the test's target */
@@ -1249,6 +1298,94 @@ static void flat_vectors_hold_all_variables(void **state)
     }
 }
 
+/* Variables in blocked layouts: the flat vector holds each as it lies. */
+enum { K = 3 * 3 * 4 * 8 };
+
+static void build_blocked(dlt_builder *b, const void *context)
+{
+    (void)context;
+    dlt_value *a = dlt_weight(b, &(dlt_weight_params){.name = "a"}, DLT_SHAPE(3));
+    dlt_value *k = dlt_weight(b, &(dlt_weight_params){.name = "k"}, DLT_SHAPE(3, 3, 4, 8));
+    dlt_value *plain = dlt_input(b, "x", DLT_F32, DLT_SHAPE(3 + K));
+    dlt_variable_of(k)->layout = k->layout = (dlt_layout){DLT_LAYOUT_KERNEL_BLOCKED, 4, 2};
+    (void)a;
+    dlt_value *flat = dlt_flat_params(b);
+    dlt_output(b, "k", dlt_mul_c(b, k, 2));
+    dlt_output(b, "flat", flat); /* in logical order */
+    dlt_assign_flat(b, dlt_add(b, flat, plain));
+    dlt_output(b, "new", dlt_current(b, dlt_variable_of(k)));
+}
+
+static void flat_vectors_follow_the_layouts_of_variables(void **state)
+{
+    (void)state;
+    double x[3 + K], k[K], flat[3 + K], expected[3 + K], a[3];
+    for (int off = 0; off < 2; off++) {
+        test_program *t = test_compile(build_blocked, NULL, &(test_options){.reference = true, .no_fuse = off == 1});
+        test_fill(x, 3 + K, 1, -1, 1);
+        memset(expected, 0, sizeof expected);
+        test_set_input(t, 0, x);
+        for (int step = 0; step < 2; step++) {
+            test_run(t);
+            test_get(t, "flat", flat);
+            test_close("flat", flat, expected, 3 + K, 1e-6);
+            test_get(t, "k", k);
+            for (int i = 0; i < K; i++) {
+                assert_true(k[i] == 2 * flat[3 + i]);
+            }
+            for (int i = 0; i < 3 + K; i++) {
+                expected[i] += x[i];
+            }
+            test_get(t, "new", k);
+            test_close("new", k, expected + 3, K, 1e-6);
+            test_get_variable(t, "a", a);
+            test_close("a", a, expected, 3, 1e-6);
+        }
+        test_release(t);
+    }
+}
+
+static void build_small_step(dlt_builder *b, const void *context)
+{
+    const bool scalar = *(const bool *)context; /* else no weight at all */
+    dlt_value *x = dlt_input(b, "x", DLT_F32, dlt_scalar()), *g = NULL, *loss = dlt_square(b, x);
+    dlt_value *w = scalar ? dlt_weight(b, &(dlt_weight_params){.name = "w"}, dlt_scalar()) : NULL;
+    dlt_variable *slot;
+    if (scalar) {
+        loss = dlt_mul(b, w, x);
+        dlt_gradients(b, loss, &w, 1, &g);
+    }
+    dlt_output(b, "loss", loss);
+    dlt_guard(b, &loss, 1);
+    dlt_value *flat = dlt_flat_grads(b, &g, scalar ? 1 : 0), *m = dlt_flat_slot(b, "m", 0, &slot);
+    m = dlt_add(b, m, dlt_mul(b, flat, flat));
+    dlt_assign(b, slot, m);
+    dlt_assign_flat(b, dlt_sub(b, dlt_flat_params(b), m));
+    dlt_output(b, "norm", dlt_sum_all(b, dlt_square(b, flat)));
+}
+
+static void one_scalar_weight_and_none_at_all(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 4; how++) {
+        const bool scalar = how % 2 == 1;
+        double w = 5, norm, x = 3;
+        test_program *t = test_compile(build_small_step, &scalar, &(test_options){.no_fuse = how > 1});
+        test_set_input(t, 0, &x);
+        if (scalar) {
+            test_set_variable(t, "w", &w);
+        }
+        assert_true(test_run(t));
+        test_get(t, "norm", &norm);
+        assert_true(norm == (scalar ? 9 : 0));
+        if (scalar) {
+            test_get_variable(t, "w", &w);
+            assert_true(w == 5 - 9);
+        }
+        test_release(t);
+    }
+}
+
 static void every_op_has_a_case(void **state)
 {
     (void)state;
@@ -1278,8 +1415,11 @@ int main(void)
         cmocka_unit_test(attention),
         cmocka_unit_test(a_query_that_sees_nothing_gets_the_mean),
         cmocka_unit_test(recurrence),
+        cmocka_unit_test(results_that_nobody_wants_are_left_out),
         cmocka_unit_test(layouts_do_not_change_bits),
         cmocka_unit_test(flat_vectors_hold_all_variables),
+        cmocka_unit_test(flat_vectors_follow_the_layouts_of_variables),
+        cmocka_unit_test(one_scalar_weight_and_none_at_all),
         cmocka_unit_test(every_op_has_a_case),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

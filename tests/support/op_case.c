@@ -13,15 +13,27 @@ enum { MOST_PROBES = 24 }; /* elements of an input whose derivative is taken */
 bool op_covered[DLT_OP_COUNT];
 bool ew_covered[DLT_EW_COUNT];
 
+/* What is built: a case with the gradients of all its inputs, or of one. */
+typedef struct subject {
+    const op_case *c;
+    int only; /* -1: all */
+} subject;
+
 static bool has_gradient(const op_case *c, int input)
 {
     return !c->no_gradient && !c->inputs[input].integer && !c->inputs[input].fixed;
 }
 
+static bool is_asked(const subject *s, int input)
+{
+    return has_gradient(s->c, input) && (s->only < 0 || s->only == input);
+}
+
 /* Inputs, the case, the weighted sum of its outputs, gradients. */
 static void build(dlt_builder *b, const void *context)
 {
-    const op_case *c = context;
+    const subject *s = context;
+    const op_case *c = s->c;
     dlt_value *in[OP_MOST_INPUTS] = {NULL}, *out[OP_MOST_OUTPUTS] = {NULL}, *wrt[OP_MOST_INPUTS], *g[OP_MOST_INPUTS];
     dlt_value *sum = NULL;
     char name[16];
@@ -51,14 +63,14 @@ static void build(dlt_builder *b, const void *context)
     }
     int count = 0;
     for (int i = 0; i < c->input_count; i++) {
-        if (has_gradient(c, i)) {
+        if (is_asked(s, i)) {
             wrt[count++] = in[i];
         }
     }
     dlt_output(b, "sum", sum);
     dlt_gradients(b, sum, wrt, count, g);
     for (int i = 0, k = 0; i < c->input_count; i++) {
-        if (has_gradient(c, i)) {
+        if (is_asked(s, i)) {
             snprintf(name, sizeof name, "g%d", i);
             dlt_output(b, name, g[k++]);
         }
@@ -201,7 +213,7 @@ static void same_bits(const op_case *c, test_program *t, test_options options, c
 {
     size_t bytes, other_bytes;
     void *expected = test_bytes(t, &bytes);
-    test_program *other = test_compile(build, c, &options);
+    test_program *other = test_compile(build, &(subject){c, -1}, &options);
     set_inputs(other, c, in);
     test_run(other);
     void *got = test_bytes(other, &other_bytes);
@@ -217,7 +229,7 @@ static void check_floats(const op_case *c, test_program *wide, double *const *in
 {
     const double tolerance = c->tolerance > 0 ? c->tolerance : reference ? 2e-6 : 1e-4;
     const test_options options = {.reference = reference, .isa = isa, .threads = 1};
-    test_program *t = test_compile(build, c, &options);
+    test_program *t = test_compile(build, &(subject){c, -1}, &options);
     set_inputs(t, c, in);
     test_run(t);
     cover(t->built);
@@ -237,19 +249,48 @@ static void check_floats(const op_case *c, test_program *wide, double *const *in
     test_release(t);
 }
 
+/* The gradient of one input alone is the same as among all: results that nobody wants are left out. */
+static void check_single_gradients(const op_case *c, test_program *wide, double *const *in)
+{
+    int gradients = 0;
+    char what[16], name[120];
+    for (int i = 0; i < c->input_count; i++) {
+        gradients += has_gradient(c, i);
+    }
+    for (int i = 0; i < c->input_count && gradients > 1; i++) {
+        if (!has_gradient(c, i)) {
+            continue;
+        }
+        test_program *t = test_compile(build, &(subject){c, i}, &(test_options){.real = DLT_F64, .reference = true});
+        set_inputs(t, c, in);
+        test_run(t);
+        snprintf(what, sizeof what, "g%d", i);
+        snprintf(name, sizeof name, "%s: %s alone", c->name, what);
+        const int64_t count = test_count(t, what);
+        double *alone = doubles(count), *among = doubles(count);
+        test_get(t, what, alone);
+        test_get(wide, what, among);
+        test_close(name, alone, among, count, 0);
+        free(alone);
+        free(among);
+        test_release(t);
+    }
+}
+
 void op_check(const op_case *c)
 {
     double *in[OP_MOST_INPUTS];
     for (int i = 0; i < c->input_count; i++) {
         in[i] = make_input(c, i);
     }
-    test_program *wide = test_compile(build, c, &(test_options){.real = DLT_F64, .reference = true});
+    test_program *wide = test_compile(build, &(subject){c, -1}, &(test_options){.real = DLT_F64, .reference = true});
     set_inputs(wide, c, in);
     test_run(wide);
     if (c->naive != NULL) {
         check_outputs(c, wide, in);
     }
     check_gradients(c, wide, in);
+    check_single_gradients(c, wide, in);
     check_floats(c, wide, in, true, NULL);
     for (int isa = DLT_ISA_PLAIN; isa <= (int)dlt_isa_best(); isa++) {
         check_floats(c, wide, in, false, dlt_isa_name((dlt_isa)isa));
