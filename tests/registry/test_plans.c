@@ -736,6 +736,72 @@ static void a_steady_step_allocates_nothing(void **state)
     test_release(t);
 }
 
+/* From the builder to one run with the n-th allocation refused; true if it went through. */
+static bool runs_without_allocation(uint64_t nth)
+{
+    bool done = false;
+    dlt_device *device = NULL;
+    dlt_memory *memory = NULL;
+    dlt_program *program = NULL;
+    dlt_graph *built = NULL, *g = NULL;
+    const dlt_plan *plan = NULL;
+    const uint64_t refused_before = dlt_alloc_fail_at(nth, true);
+    dlt_diag *diag = dlt_diag_create();
+    dlt_arena *arena = dlt_arena_create();
+    dlt_variables *variables = arena != NULL ? dlt_variables_create(arena) : NULL;
+    const dlt_builder_options how = {.name = "test", .real = DLT_F32, .batch = BATCH};
+    dlt_builder *b = variables != NULL ? dlt_builder_create(arena, variables, &how, diag) : NULL;
+    dlt_status status = DLT_E_MEMORY;
+    if (b != NULL) {
+        plan_program(b, NULL);
+        status = dlt_builder_finish(b, &built);
+    }
+    const dlt_backend *cpu = &dlt_backend_cpu;
+    if (status == DLT_OK) {
+        status = cpu->open(&(dlt_device_options){.name = "cpu", .threads = 1}, &device, diag);
+    }
+    if (status == DLT_OK) {
+        const dlt_pass_options passes = {.fuse = true, .layout = true, .main_program = true};
+        status = dlt_passes_run(built, cpu->target(device), &passes, &g, diag);
+    }
+    if (status == DLT_OK) {
+        status = dlt_plan_create(g, &(dlt_plan_options){.reuse = true}, &plan, diag);
+    }
+    status = status == DLT_OK ? dlt_plan_verify(plan, diag) : status;
+    if (status == DLT_OK) {
+        const dlt_memory_sizes sizes = {.bytes = {[DLT_TRANSIENT] = plan->transient_bytes,
+                                                  [DLT_PARAM] = variables->param_bytes,
+                                                  [DLT_GRAD] = variables->grad_bytes,
+                                                  [DLT_STATE] = variables->state_bytes,
+                                                  [DLT_INPUT] = plan->input_bytes},
+                                        .input_slots = 1};
+        status = cpu->memory_create(device, &sizes, &memory, diag);
+    }
+    status = status == DLT_OK ? cpu->program_create(device, memory, plan, &program, diag) : status;
+    if (status == DLT_OK) {
+        done = cpu->run(program, 0, diag) == DLT_OK;
+    }
+    const bool refused_some = dlt_alloc_fail_at(0, false) != refused_before;
+    assert_true(done || refused_some); /* nothing fails for another reason */
+    assert_true(done || diag == NULL || status != DLT_OK);
+    cpu->program_destroy(program);
+    cpu->memory_destroy(memory);
+    cpu->close(device);
+    dlt_arena_destroy(arena);
+    dlt_diag_destroy(diag);
+    return done && !refused_some;
+}
+
+static void every_refused_allocation_is_an_error_and_no_crash(void **state)
+{
+    (void)state;
+    uint64_t nth = 1;
+    while (!runs_without_allocation(nth)) {
+        assert_true(++nth < 100000);
+    }
+    assert_true(nth > 10);
+}
+
 static void memory_is_what_the_plan_says(void **state)
 {
     (void)state;
@@ -780,6 +846,7 @@ int main(void)
         cmocka_unit_test(values_that_live_together_may_not_share_memory),
         cmocka_unit_test(nodes_out_of_order_are_found),
         cmocka_unit_test(a_steady_step_allocates_nothing),
+        cmocka_unit_test(every_refused_allocation_is_an_error_and_no_crash),
         cmocka_unit_test(memory_is_what_the_plan_says),
         cmocka_unit_test(fusion_and_reuse_save_something),
     };
