@@ -23,7 +23,7 @@ enum {
     NONE = -1,
     MAX_SEARCH = 4000,    /* units looked at before a merge is given up */
     MAX_FREE_DEPTH = 8,   /* ops that are computed again rather than kept */
-    SUNK_ELEMENTS = 16384 /* operands of work that waits for the guard, at most */
+    MAX_WAITING = 16384   /* elements of the operands of work that waits for the guard */
 };
 
 typedef struct group {
@@ -48,6 +48,7 @@ typedef struct fuse {
     int64_t clock;    /* time of the latest unit */
     int guard;        /* node id; the number of nodes if there is none */
     bool *is_free;    /* by node id */
+    bool *is_kept;    /* by node id, free ops: something needs them in memory */
     int **users;      /* by value id: ids of nodes that use it, ended by NONE */
     bool *named;      /* by value id: an output of the graph */
     group *groups;
@@ -596,20 +597,36 @@ static void place_node(fuse *f, const dlt_node *n)
     }
 }
 
-/* A free op is made on its own only where something needs it in memory. */
-static bool needed_in_memory(const fuse *f, const dlt_node *n)
+/* True if a free op can be computed again inside the program of `user`. Positions along an axis are the same in any domain
+ * that has this axis in full, counted from the last; other ops need the very domain. */
+static bool computed_again(const dlt_node *n, const dlt_node *user)
 {
     const dlt_value *v = n->outputs[0];
-    bool needed = f->named[v->id];
-    for (const int *u = f->users[v->id]; *u != NONE && !needed; u++) {
-        const dlt_node *user = f->g->nodes[*u];
-        const bool has_uniform = ew_of(n)->op == DLT_EW_UNIFORM || n->input_count > 1 || ew_of(n)->op != DLT_EW_INDEX;
-        const bool same = fusable(user) && same_domain(domain_of(user), v) && compute_of(user) == compute_of(n);
-        const bool index = fusable(user) && !has_uniform && compute_of(user) == compute_of(n) &&
-                           domain_of(user)->layout.kind == DLT_LAYOUT_ROW_MAJOR;
-        needed = !(same || index);
+    if (!fusable(user) || compute_of(user) != compute_of(n)) {
+        return false;
     }
-    return needed;
+    const dlt_value *domain = domain_of(user);
+    if (same_domain(domain, v)) {
+        return true;
+    }
+    const int axis = ew_of(n)->axis, more = domain->shape.rank - v->shape.rank;
+    return ew_of(n)->op == DLT_EW_INDEX && domain->layout.kind == DLT_LAYOUT_ROW_MAJOR && more >= 0 &&
+           domain->shape.dim[axis + more] == v->shape.dim[axis];
+}
+
+/* Free ops are made on their own only where something needs them in memory. */
+static void find_kept(fuse *f)
+{
+    for (int i = 0; i < f->g->node_count; i++) {
+        const dlt_node *n = f->g->nodes[i];
+        if (!f->is_free[i]) {
+            continue;
+        }
+        f->is_kept[i] = f->named[n->outputs[0]->id];
+        for (const int *u = f->users[n->outputs[0]->id]; *u != NONE && !f->is_kept[i]; u++) {
+            f->is_kept[i] = !computed_again(n, f->g->nodes[*u]);
+        }
+    }
 }
 
 /* ---- emitting programs ---- */
@@ -731,7 +748,7 @@ static int operand(emitter *e, const dlt_value *v)
     if (is_scalar_constant(v)) {
         return emit_constant(e, (*(const double *const *)v->node->attrs)[0]);
     }
-    const bool here = e->f->is_free[v->node->id] && (same_domain(v, e->domain) || !needed_in_memory(e->f, v->node));
+    const bool here = e->f->is_free[v->node->id] && (same_domain(v, e->domain) || !e->f->is_kept[v->node->id]);
     if (here && dlt_rewrite_of(&e->f->r, v) == NULL) {
         return as_stored(e, v, emit_node(e, v->node));
     }
@@ -1013,30 +1030,6 @@ static bool add_assign_edges(fuse *f, order *o)
     return ok;
 }
 
-/*
- * Work whose results go only into variables, on small operands, may wait for the guard: then it writes its variable itself
- * and no copy is needed.
- */
-static void sink(fuse *f, int *phase)
-{
-    for (int i = f->g->node_count - 1; i >= 0; i--) {
-        const dlt_node *n = f->g->nodes[i];
-        bool late = fusable(n) && n->phase != DLT_PHASE_UPDATE;
-        for (int k = 0; k < n->input_count && late; k++) {
-            late = dlt_shape_count(&n->inputs[k]->shape) <= SUNK_ELEMENTS;
-        }
-        for (int k = 0; k < n->output_count && late; k++) {
-            const dlt_value *v = n->outputs[k];
-            late = !f->named[v->id] && f->users[v->id][0] != NONE;
-            for (const int *u = f->users[v->id]; *u != NONE && late; u++) {
-                late = f->g->nodes[*u]->op == DLT_OP_ASSIGN || phase[*u] == DLT_PHASE_UPDATE;
-                late = late && f->g->nodes[*u]->op != DLT_OP_GUARD;
-            }
-        }
-        phase[i] = late ? (int)DLT_PHASE_UPDATE : (int)n->phase;
-    }
-}
-
 static bool make_order(fuse *f, order *o)
 {
     const dlt_graph *g = f->g;
@@ -1052,12 +1045,11 @@ static bool make_order(fuse *f, order *o)
         unit_of_group[i] = NONE;
     }
     for (int i = 0; i < g->node_count; i++) {
-        const dlt_node *n = g->nodes[i];
         const int at = unit_at(f, i);
         o->unit_of[i] = NONE;
         if (at != NONE && unit_of_group[at] != NONE) {
             o->unit_of[i] = unit_of_group[at];
-        } else if (!(f->is_free[i] && !needed_in_memory(f, n))) {
+        } else if (!f->is_free[i] || f->is_kept[i]) {
             o->units[o->count] = (unit){.key = i, .node = at == NONE ? i : NONE, .group = at};
             o->unit_of[i] = o->count++;
             if (at != NONE) {
@@ -1105,32 +1097,54 @@ static void emit_unit(fuse *f, const unit *u, int *reg_of)
     }
 }
 
-/* The graph with such work moved behind the guard; the graph itself if there is none. NULL: memory was refused. */
-static const dlt_graph *with_sunk(fuse *f, const dlt_graph *graph)
+/* ---- work that waits for the guard ---- */
+
+/*
+ * Work whose results go only into variables, on small operands, may wait for the guard: then it writes its variable itself
+ * and no copy is needed. Sets waits[] for nodes in front of the guard; true if there are any.
+ */
+static bool find_waiting(const fuse *f, bool *waits)
 {
-    int *phase = dlt_arena_alloc(graph->arena, (size_t)graph->node_count, sizeof *phase);
-    if (phase == NULL) {
+    bool any = false;
+    for (int i = f->guard - 1; i >= 0; i--) {
+        const dlt_node *n = f->g->nodes[i];
+        bool late = fusable(n) && !f->named[n->outputs[0]->id] && f->users[n->outputs[0]->id][0] != NONE;
+        for (int k = 0; k < n->input_count && late; k++) {
+            late = dlt_shape_count(&n->inputs[k]->shape) <= MAX_WAITING;
+        }
+        for (const int *u = late ? f->users[n->outputs[0]->id] : NULL; u != NULL && *u != NONE && late; u++) {
+            const dlt_node *user = f->g->nodes[*u];
+            late = *u < f->guard ? waits[*u] : *u > f->guard && (user->op == DLT_OP_ASSIGN || user->phase == DLT_PHASE_UPDATE);
+        }
+        waits[i] = late;
+        any = any || late;
+    }
+    return any;
+}
+
+/* The graph with such work moved behind the guard; the graph itself if there is none. NULL: memory was refused. */
+static const dlt_graph *with_waiting(fuse *f, const dlt_graph *graph)
+{
+    bool *waits = dlt_arena_alloc(graph->arena, (size_t)graph->node_count, sizeof *waits);
+    dlt_rewrite r;
+    if (waits == NULL) {
         return NULL;
     }
-    const int guard = f->guard;
-    if (guard == graph->node_count) {
+    if (f->guard == graph->node_count || !find_waiting(f, waits)) {
         return graph;
     }
-    sink(f, phase);
-    dlt_rewrite r;
     dlt_rewrite_begin(&r, graph);
     for (int pass = 0; pass < 2; pass++) { /* up to the guard without what waits, then what waits */
-        for (int i = 0; i <= guard; i++) {
-            const bool waits = phase[i] != (int)graph->nodes[i]->phase;
-            if (waits == (pass == 1)) {
+        for (int i = 0; i <= f->guard; i++) {
+            if (waits[i] == (pass == 1)) {
                 dlt_node *n = dlt_rewrite_copy(&r, graph->nodes[i]);
-                if (n != NULL && waits) {
+                if (n != NULL && waits[i]) {
                     n->phase = DLT_PHASE_UPDATE;
                 }
             }
         }
     }
-    for (int i = guard + 1; i < graph->node_count; i++) {
+    for (int i = f->guard + 1; i < graph->node_count; i++) {
         dlt_rewrite_copy(&r, graph->nodes[i]);
     }
     dlt_graph *out = NULL;
@@ -1144,6 +1158,7 @@ static bool prepare(fuse *f, const dlt_graph *graph)
     f->g = graph;
     f->group_of = dlt_arena_alloc(arena, n, sizeof *f->group_of);
     f->is_free = dlt_arena_alloc(arena, n, sizeof *f->is_free);
+    f->is_kept = dlt_arena_alloc(arena, n, sizeof *f->is_kept);
     f->anchor_of = dlt_arena_alloc(arena, n, sizeof *f->anchor_of);
     f->time = dlt_arena_alloc(arena, n, sizeof *f->time);
     f->later = dlt_arena_alloc(arena, n, sizeof *f->later);
@@ -1166,12 +1181,13 @@ dlt_status dlt_pass_fuse(const dlt_graph *graph, const dlt_target *target, bool 
     fuse f = {.target = target, .on = on};
     order o = {0};
     *out = NULL;
-    const dlt_graph *sunk = prepare(&f, graph) ? with_sunk(&f, graph) : NULL;
-    if (sunk == NULL || (sunk != graph && !prepare(&f, sunk))) {
+    const dlt_graph *ordered = prepare(&f, graph) ? with_waiting(&f, graph) : NULL;
+    if (ordered == NULL || (ordered != graph && !prepare(&f, ordered))) {
         return dlt_fail_memory(diag);
     }
     dlt_rewrite_begin(&f.r, f.g);
     find_free(&f);
+    find_kept(&f);
     for (int i = 0; i < f.g->node_count && !f.r.failed; i++) {
         f.time[i] = ++f.clock;
         if (fusable(f.g->nodes[i]) && !f.is_free[i]) {

@@ -522,6 +522,58 @@ static void small_updates_wait_for_the_guard_and_need_no_copy(void **state)
     }
 }
 
+static void update_before_the_guard(dlt_builder *b, const void *context)
+{
+    (void)context;
+    dlt_value *x = dlt_input(b, "x", DLT_F32, DLT_SHAPE(8)), *small = dlt_mul_c(b, dlt_sum_all(b, x), 2);
+    dlt_value *s = dlt_state(b, "s", DLT_F32, dlt_scalar(), NULL, 0);
+    dlt_builder_phase(b, DLT_PHASE_UPDATE);
+    dlt_value *next = dlt_add_c(b, small, 1); /* belongs to the update, but the guard looks at it */
+    dlt_guard(b, &next, 1);
+    dlt_assign(b, dlt_variable_of(s), next);
+}
+
+static void what_the_guard_looks_at_does_not_wait_for_it(void **state)
+{
+    (void)state;
+    for (int off = 0; off < 2; off++) {
+        double s, x[8] = {1, 2, 3};
+        test_program *t = test_compile(update_before_the_guard, NULL, &(test_options){.no_fuse = off == 1});
+        test_set_input(t, 0, x);
+        assert_true(test_run(t));
+        test_get_variable(t, "s", &s);
+        assert_true(s == 13);
+        test_release(t);
+    }
+}
+
+static void index_of_ones(dlt_builder *b, const void *context)
+{
+    (void)context;
+    dlt_value *x = dlt_input(b, "x", DLT_F32, DLT_SHAPE(3, 5));
+    dlt_output(b, "rows", dlt_add(b, x, dlt_index(b, DLT_F32, DLT_SHAPE(3, 1), 0)));
+    dlt_output(b, "ones", dlt_add(b, x, dlt_index(b, DLT_F32, DLT_SHAPE(3, 1), 1))); /* 0 everywhere */
+    dlt_output(b, "columns", dlt_add(b, x, dlt_index(b, DLT_F32, DLT_SHAPE(5), 0)));
+}
+
+static void positions_that_repeat_stay_what_they_are(void **state)
+{
+    (void)state;
+    for (int off = 0; off < 2; off++) {
+        double x[15] = {0}, y[15];
+        test_program *t = test_compile(index_of_ones, NULL, &(test_options){.no_fuse = off == 1});
+        test_set_input(t, 0, x);
+        test_run(t);
+        for (int k = 0; k < 3; k++) {
+            test_get(t, k == 0 ? "rows" : k == 1 ? "ones" : "columns", y);
+            for (int i = 0; i < 15; i++) {
+                assert_true(y[i] == (k == 0 ? i / 5 : k == 1 ? 0 : i % 5));
+            }
+        }
+        test_release(t);
+    }
+}
+
 /* ---- texts ---- */
 
 static void graphs_are_dumped(void **state)
@@ -633,6 +685,8 @@ int main(void)
         cmocka_unit_test(values_inside_programs_are_as_if_stored),
         cmocka_unit_test(random_numbers_are_drawn_where_they_are_used),
         cmocka_unit_test(small_updates_wait_for_the_guard_and_need_no_copy),
+        cmocka_unit_test(what_the_guard_looks_at_does_not_wait_for_it),
+        cmocka_unit_test(positions_that_repeat_stay_what_they_are),
         cmocka_unit_test(graphs_are_dumped),
         cmocka_unit_test(planning_time_grows_with_the_graph_and_not_faster),
     };
