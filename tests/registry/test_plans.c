@@ -82,10 +82,17 @@ static dlt_value *unary(maker *m)
     case 10: /* random numbers, computed where they are used */
         return dlt_mul(m->b, x, dlt_less(m->b, dlt_uniform(m->b, "keep", x->shape, roll(&m->dice, 2) == 0),
                                          dlt_constant(m->b, 0.5)));
-    default:
-        return x->shape.rank == 0 ? dlt_exp(m->b, dlt_neg(m->b, dlt_abs(m->b, x)))
-                                  : dlt_tanh(m->b, dlt_add(m->b, x, dlt_index(m->b, dlt_real(m->b), x->shape,
-                                                                            (int)roll(&m->dice, (uint64_t)x->shape.rank))));
+    default: { /* positions, along axes that may repeat */
+        dlt_shape shape = {.rank = 0};
+        if (x->shape.rank == 0) {
+            return dlt_exp(m->b, dlt_neg(m->b, dlt_abs(m->b, x)));
+        }
+        for (int i = (int)roll(&m->dice, (uint64_t)x->shape.rank); i < x->shape.rank; i++) {
+            shape.dim[shape.rank++] = roll(&m->dice, 4) == 0 ? 1 : x->shape.dim[i];
+        }
+        const int axis = (int)roll(&m->dice, (uint64_t)shape.rank);
+        return dlt_tanh(m->b, dlt_add(m->b, x, dlt_index(m->b, dlt_real(m->b), shape, axis)));
+    }
     }
 }
 
@@ -226,14 +233,24 @@ static void random_program(dlt_builder *b, const void *context)
     dlt_gradients(b, loss, w, count, g);
     dlt_value *watched[] = {loss, NULL};
     dlt_value *flat = dlt_flat_grads(b, g, count);
+    const bool early = roll(&m.dice, 2) == 0; /* the update begins in front of the guard */
+    if (early) {
+        dlt_builder_phase(b, DLT_PHASE_UPDATE);
+    }
     watched[1] = dlt_sum_all(b, dlt_square(b, flat));
     dlt_output(b, "norm", watched[1]);
+    if (roll(&m.dice, 2) == 0) { /* clipped by the norm, which the guard looks at */
+        flat = dlt_mul(b, flat, dlt_div(b, dlt_constant(b, 1), dlt_add_c(b, watched[1], 1)));
+    }
     dlt_guard(b, watched, 2);
     dlt_builder_phase(b, DLT_PHASE_UPDATE);
     dlt_variable *slot;
     dlt_value *v = dlt_flat_slot(b, "v", 0, &slot);
     v = dlt_add(b, dlt_mul_c(b, v, 0.9), dlt_mul_c(b, flat, 0.1));
     dlt_assign(b, slot, v);
+    if (roll(&m.dice, 3) == 0) {
+        dlt_output(b, "v", v);
+    }
     dlt_assign_flat(b, dlt_sub(b, dlt_flat_params(b), v));
     if (roll(&m.dice, 2) == 0) { /* a constraint on one weight */
         dlt_variable *first = dlt_variable_of(w[0]);
