@@ -69,6 +69,10 @@ typedef struct dlt_expr {
  *     to lane k % 16; the 16 lanes are joined by halves (l and l + 8, then l + 4, l + 2, l + 1). Chunks are joined as below.
  *   inner > 1 (columns): `length` is cut into chunks of DLT_REDUCE_ROWS(inner) rows, added up one after another.
  *   Chunk results are joined pairwise: 0+1, 2+3, ..., an odd last one is carried on, until one is left.
+ *   Lanes and columns start at 0, -inf (MAX) or inf (MIN); on integers the least and the largest. What is there already is
+ *   the first operand of each instruction (ADD, MAX, MIN), also when lanes and chunks are joined: the lower one is.
+ *
+ * The positions are logical whatever the layouts; the order is that of the row-major domain.
  */
 enum { DLT_REDUCE_CHUNK = 4096, DLT_REDUCE_LANES = 16 };
 static inline int64_t dlt_reduce_rows(int64_t inner)

@@ -77,35 +77,40 @@ static double evaluate(const dlt_ew_attrs *attrs, double a, double b, double c)
     }
 }
 
-static bool foldable(const dlt_node *n, dlt_value *const *in)
+/* True if the node makes one finite real number from constants: *value. Or gives one constant another shape. */
+static bool foldable(const dlt_node *n, dlt_value *const *in, double *value)
 {
-    const dlt_ew_attrs *attrs = n->attrs;
+    if (n->op == DLT_OP_RESHAPE && is_scalar_constant(in[0])) {
+        *value = scalar_of(in[0]);
+        return true;
+    }
     if (n->op != DLT_OP_EW || n->input_count == 0 || dlt_shape_count(&n->outputs[0]->shape) != 1 ||
         !dlt_dtype_is_real(n->outputs[0]->type)) {
         return false;
     }
+    double x[3] = {0};
     for (int i = 0; i < n->input_count; i++) {
         if (!is_scalar_constant(in[i]) || !dlt_dtype_is_real(in[i]->type)) {
             return false;
         }
+        x[i] = scalar_of(in[i]);
     }
-    const double a = scalar_of(in[0]), b = n->input_count > 1 ? scalar_of(in[1]) : 0;
-    return isfinite(evaluate(attrs, a, b, n->input_count > 2 ? scalar_of(in[2]) : 0));
+    *value = evaluate(n->attrs, x[0], x[1], x[2]);
+    return isfinite(*value);
 }
 
-/* A constant in place of a node. */
-static void fold_to_constant(fold *f, const dlt_node *n, dlt_value *const *in)
+/* A constant of one element in place of a node. */
+static void fold_to_constant(fold *f, const dlt_node *n, double value)
 {
     dlt_arena *arena = f->r.to->arena;
-    double *value = dlt_arena_alloc(arena, 1, sizeof *value);
+    double *kept = dlt_arena_alloc(arena, 1, sizeof *kept);
     double **attrs = dlt_arena_alloc(arena, 1, sizeof *attrs);
-    if (value == NULL || attrs == NULL) {
+    if (kept == NULL || attrs == NULL) {
         f->r.failed = true;
         return;
     }
-    *value = evaluate(n->attrs, scalar_of(in[0]), n->input_count > 1 ? scalar_of(in[1]) : 0,
-                      n->input_count > 2 ? scalar_of(in[2]) : 0);
-    *attrs = value;
+    *kept = value;
+    *attrs = kept;
     dlt_node *node = dlt_rewrite_node(&f->r, n, DLT_OP_CONST, NULL, 0, attrs, sizeof *attrs);
     dlt_value *v = node != NULL ? dlt_rewrite_output(&f->r, node, n->outputs[0]) : NULL;
     if (v != NULL) {
@@ -225,8 +230,9 @@ static void fold_node(fold *f, const dlt_node *n)
             in[i] = through_repeat(in[i]);
         }
     }
-    if (foldable(n, in)) {
-        fold_to_constant(f, n, in);
+    double value;
+    if (foldable(n, in, &value)) {
+        fold_to_constant(f, n, value);
         return;
     }
     dlt_value *same_value = identity(n, in);

@@ -97,6 +97,7 @@ static void with_constants(dlt_builder *b, const void *context)
     dlt_value *x = dlt_input(b, "x", DLT_F32, DLT_SHAPE(3));
     dlt_value *two = dlt_add(b, dlt_constant(b, 1), dlt_constant(b, 1)), *eight = dlt_pow(b, two, dlt_constant(b, 3));
     dlt_output(b, "y", dlt_mul(b, x, eight));
+    dlt_output(b, "shaped", dlt_reshape(b, eight, DLT_SHAPE(1, 1)));
     dlt_output(b, "same", dlt_mul_c(b, dlt_div_c(b, dlt_stop_gradient(b, x), 1), 1));
     dlt_output(b, "kept", dlt_log(b, dlt_constant(b, 0))); /* is not finite: left to the program */
     dlt_output(b, "integer", dlt_add(b, dlt_constant_typed(b, DLT_I32, 1), dlt_constant_typed(b, DLT_I32, 2)));
@@ -111,6 +112,8 @@ static void constants_are_folded_and_ones_disappear(void **state)
     assert_int_equal(y->inputs[1]->node->op, DLT_OP_CONST);
     assert_true((*(const double *const *)y->inputs[1]->node->attrs)[0] == 8);
     assert_int_equal(count_ew(t->graph, DLT_EW_POW), 0);
+    assert_int_equal(producer(t->graph, "shaped")->op, DLT_OP_CONST);
+    assert_int_equal(dlt_graph_output(t->graph, "shaped")->shape.rank, 2);
     assert_ptr_equal(dlt_graph_output(t->graph, "same"), t->graph->inputs[0]);
     assert_int_equal(count_ew(t->graph, DLT_EW_LOG), 1);
     assert_int_equal(count_ew(t->graph, DLT_EW_ADD), 1);
