@@ -1,5 +1,6 @@
 /* graph/verify.c: an independent check of memory plans. Walks through the program and keeps, for each storage class, who
- * wrote each byte last. Shares no code with graph/plan.c: it works out for itself what is a view of what. */
+ * wrote each byte last. Shares no code with graph/plan.c: it works out for itself what is a view of what. In the end every
+ * variable must hold what was assigned to it, or what it held before. */
 #include "graph/plan.h"
 
 #include "graph/builder.h"
@@ -25,6 +26,7 @@ typedef struct checker {
     dlt_arena *arena;
     memory classes[DLT_STORAGE_COUNT];
     const dlt_value **source; /* by value id: the value that wrote the bytes, through views */
+    int64_t *final_owner;     /* by variable id: who must have written it last when the step is over */
     const char *problem;
     const dlt_node *at;
     const dlt_value *about;
@@ -289,7 +291,22 @@ static void run_node(checker *c, const dlt_node *n, bool guarded)
         if (!plan->copies[n->id] && (p->storage != storage || p->offset != start)) {
             offend(c, n, n->inputs[0], "is neither in its variable's place nor copied there");
         }
-        write_range(c, &c->classes[storage], start, start + bytes, c->source[n->inputs[0]->id]->id);
+        if (plan->copies[n->id] && p->storage == storage && overlap(p->offset, bytes, start, bytes)) {
+            offend(c, n, n->inputs[0], "is copied onto itself");
+        }
+        if (c->source[n->inputs[0]->id] == NULL) {
+            return; /* told above */
+        }
+        const int64_t owner = c->source[n->inputs[0]->id]->id;
+        write_range(c, &c->classes[storage], start, start + bytes, owner);
+        if (target != NULL) {
+            c->final_owner[target->id] = owner;
+            return;
+        }
+        for (int i = 0; i < plan->graph->variables->count; i++) {
+            const dlt_variable *v = plan->graph->variables->list[i];
+            c->final_owner[i] = v->storage == DLT_PARAM && v->trainable ? owner : c->final_owner[i];
+        }
         return;
     }
     if (n->workspace_bytes > 0) {
@@ -336,7 +353,8 @@ dlt_status dlt_plan_verify(const dlt_plan *plan, dlt_diag *diag)
         c.classes[i].size = sizes[i];
     }
     c.source = dlt_arena_alloc(c.arena, (size_t)g->value_count, sizeof(const dlt_value *));
-    c.no_memory = c.source == NULL;
+    c.final_owner = dlt_arena_alloc(c.arena, (size_t)all->count, sizeof *c.final_owner);
+    c.no_memory = c.source == NULL || c.final_owner == NULL;
     for (int i = 0; i < all->count && !c.no_memory; i++) {
         const dlt_variable *v = all->list[i];
         const int64_t bytes = dlt_variable_bytes(all, v);
@@ -346,6 +364,7 @@ dlt_status dlt_plan_verify(const dlt_plan *plan, dlt_diag *diag)
             offend(&c, NULL, NULL, "two variables overlap, or one lies outside its storage class");
         }
         write_range(&c, m, v->offset, v->offset + bytes, (int64_t)OLD + v->id);
+        c.final_owner[i] = (int64_t)OLD + v->id;
     }
     bool has_guard = false;
     for (int i = 0; i < g->node_count; i++) {
@@ -362,6 +381,12 @@ dlt_status dlt_plan_verify(const dlt_plan *plan, dlt_diag *diag)
     }
     for (int i = 0; i < g->output_count && !c.no_memory && c.problem == NULL; i++) {
         check_operand(&c, g->outputs[i].value->node, g->outputs[i].value);
+    }
+    for (int i = 0; i < all->count && !c.no_memory && c.problem == NULL; i++) {
+        const dlt_variable *v = all->list[i];
+        if (!holds(&c.classes[v->storage], v->offset, v->offset + dlt_variable_bytes(all, v), c.final_owner[i])) {
+            offend(&c, NULL, NULL, "a variable does not hold what it should when the step is over");
+        }
     }
     dlt_status status = DLT_OK;
     if (c.no_memory) {

@@ -397,6 +397,8 @@ static void plan_program(dlt_builder *b, const void *context)
     dlt_builder_phase(b, DLT_PHASE_UPDATE);
     dlt_variable *slot;
     dlt_value *flat = dlt_flat_grads(b, g, 2), *m = dlt_flat_slot(b, "m", 0, &slot);
+    dlt_state(b, "idle", DLT_F32, DLT_SHAPE(100), NULL, 0);
+    dlt_output(b, "late", dlt_cumsum(b, dlt_exp(b, dlt_reverse(b, dlt_mul(b, mean, variance), 0)), 0, false));
     m = dlt_add(b, dlt_mul_c(b, m, 0.9), flat);
     dlt_assign(b, slot, m);
     dlt_assign_flat(b, dlt_sub(b, dlt_flat_params(b), dlt_mul_c(b, m, 0.1)));
@@ -633,6 +635,35 @@ static void plant_new_state_over_the_old(draft *d)
     fail_msg("no state is assigned");
 }
 
+/* A value behind the guard lies over a variable that the step neither reads nor assigns. */
+static void plant_write_over_an_idle_variable(draft *d)
+{
+    const dlt_graph *g = d->plan.graph;
+    const dlt_variable *idle = dlt_variables_find(g->variables, "idle");
+    assert_non_null(idle);
+    for (int i = node_of(g, DLT_OP_GUARD, 0)->id; i < g->node_count; i++) {
+        const dlt_node *n = g->nodes[i];
+        if (n->op == DLT_OP_EXPR && is_transient(d, n->outputs[0]) && dlt_value_bytes(n->outputs[0]) <= dlt_variable_bytes(g->variables, idle)) {
+            d->places[n->outputs[0]->id].storage = idle->storage;
+            d->places[n->outputs[0]->id].offset = idle->offset;
+            return;
+        }
+    }
+    fail_msg("no late value");
+}
+
+static void plant_copy_onto_itself(draft *d)
+{
+    const dlt_graph *g = d->plan.graph;
+    for (int i = 0; i < g->node_count; i++) {
+        if (g->nodes[i]->op == DLT_OP_ASSIGN && !d->copies[i]) {
+            d->copies[i] = true;
+            return;
+        }
+    }
+    fail_msg("everything is copied");
+}
+
 static void every_planted_fault_is_found(void **state)
 {
     (void)state;
@@ -661,6 +692,8 @@ static void every_planted_fault_is_found(void **state)
         {"workspace", plant_workspace_over_result},
         {"workspace", plant_workspace_over_operand},
         {"the memory plan", plant_new_state_over_the_old},
+        {"when the step is over", plant_write_over_an_idle_variable},
+        {"onto itself", plant_copy_onto_itself},
     };
     for (int how = 0; how < 2; how++) {
         test_program *t = test_compile(plan_program, NULL, &(test_options){.reference = true, .no_fuse = how == 1});
