@@ -1,0 +1,61 @@
+/* backend/cpu/simd.h: what the sources of backend/cpu/simd, compiled once for each instruction set, give to the rest of
+ * the CPU backend: one table of functions a set. Programs hold the functions they need from preparation on.
+ *
+ * None of them reads or writes outside the operands it is given, and none depends on alignment. */
+#ifndef DLT_CPU_SIMD_H
+#define DLT_CPU_SIMD_H
+
+#include "backend/cpu/kernel.h"
+
+/** d[i] = op(a[i], b[i], c[i]) for i < n. Elements have the program's compute type. d may be one of the operands. */
+typedef void dlt_ew_fn(void *d, const void *a, const void *b, const void *c, int64_t n);
+/** Converts n elements between a stored type and a compute type. */
+typedef void dlt_convert_fn(void *d, const void *s, int64_t n);
+
+/** Compute types of programs, as indices. */
+typedef enum dlt_compute { DLT_COMPUTE_F32, DLT_COMPUTE_F64, DLT_COMPUTE_I64, DLT_COMPUTE_COUNT } dlt_compute;
+/** Which operands of an instruction are one element for all: sums of these index the table. */
+enum { DLT_EW_A_ONE = 1, DLT_EW_B_ONE = 2, DLT_EW_C_ONE = 4, DLT_EW_FORMS = 8 };
+typedef dlt_ew_fn *dlt_ew_forms[DLT_EW_FORMS];
+
+/** Bringing operands into shape. */
+typedef struct dlt_shapers {
+    /** One element n times. */
+    void (*fill)(void *d, const void *s, int64_t n);
+    /** Each of s[0..rows) `length` times; d has room for a vector of 64 bytes more. */
+    void (*spread)(void *d, const void *s, int64_t rows, int64_t length);
+    /** INDEX of n elements from position `first` on: (position / inner) % size. */
+    void (*index)(void *d, int64_t first, int64_t n, int64_t inner, int64_t size);
+    /** UNIFORM: elements [first, first + n) of one sample (base/rng.h). NULL for integers. */
+    void (*uniform)(void *d, uint64_t seed, uint32_t stream, uint64_t sample, uint64_t first, int64_t n);
+} dlt_shapers;
+
+/** Reductions in the order of graph/expr.h; acc is DLT_REDUCE_LANES elements. */
+typedef struct dlt_reducers {
+    /** Element i goes to lane i % 16; the first lies at lane 0. */
+    void (*lanes_add)(void *acc, const void *s, int64_t n, dlt_reduce_kind kind);
+    /** Joins the lanes by halves and stores one element. */
+    void (*lanes_join)(void *d, const void *acc, dlt_reduce_kind kind);
+    /** acc[i] = acc[i] (+) s[i]. */
+    void (*rows_add)(void *acc, const void *s, int64_t n, dlt_reduce_kind kind);
+    /** rows_add for each of `rows` rows of n elements, one after another. */
+    void (*columns)(void *acc, const void *s, int64_t rows, int64_t n, dlt_reduce_kind kind);
+    /** d[r] = row r of s, of `length` elements at most DLT_REDUCE_CHUNK, by its lanes. */
+    void (*rows)(void *d, const void *s, int64_t rows, int64_t length, dlt_reduce_kind kind);
+} dlt_reducers;
+
+typedef struct dlt_simd {
+    int lanes; /* floats in a vector */
+
+    const dlt_ew_forms *ew[DLT_COMPUTE_COUNT];        /* by op; NULL where an op or a form of it does not exist */
+    dlt_ew_fn *const *cast[DLT_COMPUTE_COUNT];        /* CAST by type; NULL: not possible here */
+    dlt_convert_fn *const (*load)[DLT_DTYPE_COUNT];   /* by compute and stored type; NULL: the same */
+    dlt_convert_fn *const (*store)[DLT_DTYPE_COUNT];
+    const dlt_shapers *shape[DLT_COMPUTE_COUNT];
+    const dlt_reducers *reduce[DLT_COMPUTE_COUNT];
+} dlt_simd;
+
+/** The table of an instruction set that this build has (on other machines than x86 only plain). */
+const dlt_simd *dlt_simd_of(dlt_isa isa);
+
+#endif

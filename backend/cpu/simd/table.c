@@ -1,0 +1,13 @@
+/* backend/cpu/simd/table.c: the table of an instruction set, put together from the other sources. */
+#include "backend/cpu/simd/ew.h"
+
+extern const dlt_simd DLT_SIMD(table);
+const dlt_simd DLT_SIMD(table) = {
+    .lanes = VW,
+    .ew = {DLT_SIMD(ew_f32), DLT_SIMD(ew_f64), DLT_SIMD(ew_i64)},
+    .cast = {DLT_SIMD(cast_f32), DLT_SIMD(cast_f64), DLT_SIMD(cast_i64)},
+    .load = DLT_SIMD(load),
+    .store = DLT_SIMD(store),
+    .shape = {&DLT_SIMD(shape_f32), &DLT_SIMD(shape_f64), &DLT_SIMD(shape_i64)},
+    .reduce = {&DLT_SIMD(reduce_f32), &DLT_SIMD(reduce_f64), &DLT_SIMD(reduce_i64)},
+};
