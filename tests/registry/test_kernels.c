@@ -1,0 +1,283 @@
+/* tests/registry/test_kernels.c: the fast kernels against the reference in double, over random shapes, on every instruction
+ * set of this machine; with and without fusion, and with 1 to 4 threads, bit for bit. DLT_TEST_SEED=n repeats a run. */
+#include "support/program.h"
+
+#include "backend/cpu/kernel.h"
+#include "base/rng.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t seed = 20250101;
+
+/* A stream of random choices. */
+typedef struct draw {
+    uint64_t seed, at;
+} draw;
+
+static int64_t pick(draw *d, int64_t low, int64_t high)
+{
+    return low + (int64_t)(dlt_random_bits(d->seed, 3, 0, d->at++) % (uint64_t)(high - low + 1));
+}
+
+
+/* One case: a graph that depends on its number alone. */
+typedef struct kernel_case {
+    const char *what;
+    uint64_t seed;
+    double tolerance;
+    double low, high; /* of inputs; both 0: -1 and 1 */
+    test_build *build;
+} kernel_case;
+
+static void fill_inputs(test_program *t, const kernel_case *c)
+{
+    for (int i = 0; i < t->built->input_count; i++) {
+        const int64_t n = test_input_count(t, i);
+        double *x = calloc((size_t)n + 1, sizeof *x);
+        assert_non_null(x);
+        const bool integers = !dlt_dtype_is_real(t->built->inputs[i]->type);
+        for (int64_t k = 0; k < n; k++) {
+            const double low = c->low < c->high ? c->low : -1, high = c->low < c->high ? c->high : 1;
+            x[k] = integers ? floor(test_random(c->seed + (uint64_t)i, (uint64_t)k, 0, 7))
+                            : (double)(float)test_random(c->seed + (uint64_t)i, (uint64_t)k, low, high);
+        }
+        test_set_input(t, i, x);
+        free(x);
+    }
+    for (int i = 0; i < t->variables->count; i++) {
+        const dlt_variable *v = t->variables->list[i];
+        const int64_t n = dlt_shape_count(&v->shape);
+        double *x = calloc((size_t)n + 1, sizeof *x);
+        assert_non_null(x);
+        for (int64_t k = 0; k < n; k++) {
+            x[k] = (double)(float)test_random(c->seed + 100 + (uint64_t)i, (uint64_t)k, -1, 1);
+        }
+        test_set_variable(t, v->path, x);
+        free(x);
+    }
+}
+
+static double **outputs_of(const kernel_case *c, const test_options *options)
+{
+    test_program *t = test_compile(c->build, c, options);
+    double **all = calloc((size_t)t->graph->output_count + 1, sizeof *all);
+    assert_non_null(all);
+    fill_inputs(t, c);
+    test_run(t);
+    for (int i = 0; i < t->graph->output_count; i++) {
+        const int64_t n = test_count(t, t->graph->outputs[i].name);
+        all[i] = calloc((size_t)n + 1, sizeof **all);
+        assert_non_null(all[i]);
+        test_get(t, t->graph->outputs[i].name, all[i]);
+    }
+    test_release(t);
+    return all;
+}
+
+static void free_outputs(double **all)
+{
+    for (int i = 0; all[i] != NULL; i++) {
+        free(all[i]);
+    }
+    free(all);
+}
+
+/* Compares every instruction set with the reference in double, then fused with unfused and the numbers of threads. */
+static void check_case(const kernel_case *c)
+{
+    double **truth = outputs_of(c, &(test_options){.reference = true, .real = DLT_F64, .batch = 4});
+    for (int isa = 0; isa <= (int)dlt_isa_best(); isa++) {
+        const char *name = dlt_isa_name((dlt_isa)isa);
+        const test_options plain = {.isa = name, .batch = 4};
+        test_program *t = test_compile(c->build, c, &plain);
+        size_t bytes = 0, other_bytes = 0;
+        fill_inputs(t, c);
+        test_run(t);
+        for (int i = 0; i < t->graph->output_count; i++) {
+            const char *output = t->graph->outputs[i].name;
+            const int64_t n = test_count(t, output);
+            double *y = calloc((size_t)n + 1, sizeof *y);
+            char what[160];
+            assert_non_null(y);
+            test_get(t, output, y);
+            snprintf(what, sizeof what, "%s, seed %llu, %s, output %s", c->what, (unsigned long long)c->seed, name, output);
+            test_close(what, y, truth[i], n, c->tolerance);
+            free(y);
+        }
+        void *first = test_bytes(t, &bytes);
+        test_release(t);
+        for (int way = 0; way < 5; way++) { /* 1: unfused and without reuse of memory; else more threads */
+            const test_options options = {
+                .isa = name, .batch = 4, .threads = way == 1 ? 1 : way + 1, .no_fuse = way == 1, .no_reuse = way == 1};
+            t = test_compile(c->build, c, &options);
+            fill_inputs(t, c);
+            test_run(t);
+            void *other = test_bytes(t, &other_bytes);
+            if (bytes != other_bytes || memcmp(first, other, bytes) != 0) {
+                fail_msg("%s, seed %llu, %s: other bits %s", c->what, (unsigned long long)c->seed, name,
+                         way == 1 ? "unfused" : "with more threads");
+            }
+            free(other);
+            test_release(t);
+        }
+        free(first);
+    }
+    free_outputs(truth);
+}
+
+static void check_many(kernel_case c, int count)
+{
+    const char *only = getenv("DLT_TEST_SEED");
+    if (only != NULL) {
+        c.seed = strtoull(only, NULL, 10);
+        check_case(&c);
+        return;
+    }
+    for (int i = 0; i < count; i++) {
+        c.seed = seed + (uint64_t)i;
+        check_case(&c);
+    }
+}
+
+/* ---- expression programs ---- */
+
+/* A shape that broadcasts to `shape`. */
+static dlt_shape broadcastable(draw *d, dlt_shape shape)
+{
+    const int64_t how = pick(d, 0, 5);
+    if (how == 0) {
+        return dlt_scalar();
+    }
+    if (how == 1) { /* the last axis alone */
+        return DLT_SHAPE(shape.dim[shape.rank - 1]);
+    }
+    for (int i = 0; i < shape.rank && how < 4; i++) {
+        shape.dim[i] = pick(d, 0, 1) == 0 ? 1 : shape.dim[i];
+    }
+    return shape;
+}
+
+static void random_program(dlt_builder *b, const void *context)
+{
+    static const dlt_ew unary[] = {DLT_EW_NEG,  DLT_EW_ABS,     DLT_EW_SQUARE,   DLT_EW_EXP, DLT_EW_TANH, DLT_EW_SIGMOID,
+                                   DLT_EW_RELU, DLT_EW_SOFTPLUS, DLT_EW_SIN,      DLT_EW_COS, DLT_EW_ERF,  DLT_EW_EXPM1,
+                                   DLT_EW_NOT,  DLT_EW_SIGN};
+    static const dlt_ew binary[] = {DLT_EW_ADD, DLT_EW_SUB, DLT_EW_MUL, DLT_EW_MAX, DLT_EW_MIN, DLT_EW_LT, DLT_EW_LE};
+    const kernel_case *c = context;
+    draw d = {c->seed, 0};
+    dlt_shape shape = {.rank = (int)pick(&d, 1, 4)};
+    for (int i = 0; i < shape.rank; i++) {
+        static const int64_t sizes[] = {1, 2, 3, 5, 10, 16, 17, 33, 64, 130, 300, 1100};
+        shape.dim[i] = sizes[pick(&d, 0, shape.rank < 3 ? 11 : 7)];
+    }
+    dlt_value *v[40];
+    int count = 0;
+    v[count++] = dlt_input(b, "x", dlt_real(b), shape);
+    for (int i = (int)pick(&d, 0, 4); i > 0; i--) {
+        v[count++] = dlt_input(b, "y", dlt_real(b), broadcastable(&d, shape));
+    }
+    v[count++] = dlt_cast(b, dlt_input(b, "k", DLT_I32, broadcastable(&d, shape)), dlt_real(b));
+    if (pick(&d, 0, 1) == 0) {
+        v[count++] = dlt_mul_c(b, dlt_index(b, dlt_real(b), shape, (int)pick(&d, 0, shape.rank - 1)), 0.01);
+    }
+    if (pick(&d, 0, 1) == 0) {
+        v[count++] = dlt_uniform(b, "draw", shape, false);
+    }
+    for (int i = (int)pick(&d, 1, 16); i > 0; i--) {
+        dlt_value *x = v[pick(&d, 0, count - 1)], *y = v[pick(&d, 0, count - 1)], *z = v[pick(&d, 0, count - 1)];
+        switch (pick(&d, 0, 3)) {
+        case 0: { /* bounded, so that errors do not grow */
+            const dlt_ew op = unary[pick(&d, 0, (int64_t)DLT_COUNT(unary) - 1)];
+            x = dlt_min_c(b, dlt_max_c(b, x, -2), 2);
+            v[count++] = dlt_elementwise(b, op, x, NULL, NULL);
+            break;
+        }
+        case 1:
+            v[count++] = dlt_select(b, dlt_less(b, x, dlt_constant(b, 0.25)), y, z);
+            break;
+        default:
+            v[count++] = dlt_mul_c(b, dlt_elementwise(b, binary[pick(&d, 0, (int64_t)DLT_COUNT(binary) - 1)], x, y, NULL), 0.5);
+        }
+    }
+    dlt_value *last = dlt_add(b, v[count - 1], v[0]);
+    dlt_output(b, "last", last);
+    if (pick(&d, 0, 1) == 0) {
+        dlt_output(b, "other", dlt_mul(b, v[pick(&d, 0, count - 1)], v[0]));
+    }
+    if (pick(&d, 0, 1) == 0) {
+        dlt_output(b, "whole", dlt_cast(b, dlt_mul_c(b, last, 4), DLT_F64));
+    }
+    /* reductions over axes that lie together, or all */
+    const int first = (int)pick(&d, 0, shape.rank - 1), end = (int)pick(&d, first + 1, shape.rank);
+    uint32_t axes = 0;
+    for (int i = first; i < end; i++) {
+        axes |= UINT32_C(1) << i;
+    }
+    dlt_output(b, "sum", dlt_sum(b, dlt_mul_c(b, last, 0.01), axes, false));
+    if (pick(&d, 0, 1) == 0) {
+        dlt_output(b, "max", dlt_reduce(b, DLT_REDUCE_MAX, last, axes, true));
+    }
+    if (pick(&d, 0, 1) == 0) {
+        dlt_output(b, "min", dlt_reduce(b, DLT_REDUCE_MIN, dlt_sub(b, last, v[0]), axes, false));
+    }
+    if (pick(&d, 0, 1) == 0) {
+        dlt_output(b, "all", dlt_mean_all(b, last));
+    }
+}
+
+static void programs_match_the_reference(void **state)
+{
+    (void)state;
+    check_many((kernel_case){"random program", 0, 2e-5, 0, 0, random_program}, 60);
+}
+
+static void scalar_program(dlt_builder *b, const void *context)
+{
+    (void)context;
+    dlt_value *x = dlt_input(b, "x", dlt_real(b), dlt_scalar()), *y = dlt_input(b, "y", DLT_I64, dlt_scalar());
+    dlt_output(b, "a", dlt_exp(b, dlt_mul_c(b, dlt_add(b, x, dlt_cast(b, y, dlt_real(b))), 0.1)));
+    dlt_output(b, "b", dlt_add(b, y, dlt_constant_typed(b, DLT_I64, 3)));
+}
+
+static void scalars_and_integers_match_the_reference(void **state)
+{
+    (void)state;
+    check_many((kernel_case){"scalars", 0, 1e-6, 0, 0, scalar_program}, 3);
+}
+
+/* Long reductions have several chunks in both directions. */
+static void long_reductions(dlt_builder *b, const void *context)
+{
+    const kernel_case *c = context;
+    draw d = {c->seed, 0};
+    const dlt_shape shape = pick(&d, 0, 1) == 0 ? DLT_SHAPE(pick(&d, 1, 5), pick(&d, 4000, 20000))
+                                                : DLT_SHAPE(pick(&d, 500, 3000), pick(&d, 1, 40));
+    dlt_value *x = dlt_input(b, "x", dlt_real(b), shape);
+    dlt_value *y = dlt_mul(b, x, dlt_input(b, "y", dlt_real(b), DLT_SHAPE(shape.dim[0], 1)));
+    dlt_output(b, "rows", dlt_mean(b, y, 2, false));
+    dlt_output(b, "columns", dlt_mean(b, dlt_square(b, y), 1, false));
+    dlt_output(b, "all", dlt_mean_all(b, dlt_abs(b, y)));
+    dlt_output(b, "y", y);
+}
+
+static void long_reductions_match_the_reference(void **state)
+{
+    (void)state;
+    check_many((kernel_case){"long reductions", 0, 1e-5, 0, 0, long_reductions}, 12);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(programs_match_the_reference),
+        cmocka_unit_test(scalars_and_integers_match_the_reference),
+        cmocka_unit_test(long_reductions_match_the_reference),
+    };
+    if (getenv("DLT_TEST_SEED") == NULL) {
+        print_message("seed %llu\n", (unsigned long long)seed);
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
