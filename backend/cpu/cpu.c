@@ -7,6 +7,7 @@
 #include "base/linux_map.h"
 #include "base/pool.h"
 
+#include <cblas.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -87,6 +88,7 @@ static dlt_status open_cpu(const dlt_device_options *options, dlt_device **out, 
                         options->threads > 0 ? options->threads : dlt_processors());
     }
     dlt_cpu_target_init(&device->target, isa, options->reference);
+    openblas_set_num_threads(1); /* tiles are shared out by our own pool (decisions 21) */
     *out = device;
     return DLT_OK;
 }
@@ -108,13 +110,19 @@ static void describe(const dlt_device *device, dlt_buf *out)
 
 static void identity(const dlt_device *device, dlt_buf *out)
 {
-    dlt_buf_printf(out, "cpu %s%s", dlt_isa_name(device->target.isa), device->target.reference ? " reference" : "");
+    dlt_buf_printf(out, "cpu %s%s, blas %s", dlt_isa_name(device->target.isa), device->target.reference ? " reference" : "",
+                   openblas_get_corename());
 }
 
 static void doctor(const dlt_device *device, dlt_buf *out)
 {
     dlt_buf_printf(out, "cpu        %d threads, %s (best here: %s)\n", dlt_pool_size(device->pool),
                    dlt_isa_name(device->target.isa), dlt_isa_name(dlt_isa_best()));
+    const int parallel = openblas_get_parallel();
+    const char *forced = getenv("OPENBLAS_CORETYPE");
+    dlt_buf_printf(out, "blas       %s, core %s%s%s\n", openblas_get_config(), openblas_get_corename(),
+                   forced != NULL ? " (forced by OPENBLAS_CORETYPE)" : "",
+                   parallel == 0 ? "" : "; a build with threads of its own is loaded: the serial one is faster here");
 }
 
 static const dlt_target *target_of(dlt_device *device)
