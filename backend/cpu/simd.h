@@ -44,6 +44,23 @@ typedef struct dlt_reducers {
     void (*rows)(void *d, const void *s, int64_t rows, int64_t length, dlt_reduce_kind kind);
 } dlt_reducers;
 
+/** Parts of matrix products (simd/gemm.c says how operands are packed). */
+typedef struct dlt_gemm_ops {
+    int mr, nr, lanes; /* rows of a panel of A, columns of a panel of B */
+    /** c[rows x cols] (+)= A panel (element (i, l) at a[l * lda + i]) times panels of B (element (l, j) of one at
+     *  b[l * ldb + j], panels panel_stride apart; each can be read as whole vectors). rows <= mr. */
+    void (*panel)(const float *a, int64_t lda, int64_t rows, const float *b, int64_t ldb, int64_t panel_stride, int64_t depth,
+                  float *c, int64_t ldc, int64_t cols, bool add);
+    /** A panel of A from `count` <= mr rows of `depth` elements: depth * mr floats. */
+    void (*pack_rows)(float *d, const float *const *rows, int64_t count, int64_t depth);
+    /** The same from A transposed: element (i, l) at a[l * stride + i]. */
+    void (*pack_columns)(float *d, const float *a, int64_t stride, int64_t count, int64_t depth);
+    /** Panels of B; element (l, j) at b[l * row_stride + j * col_stride]. */
+    void (*pack_b)(float *d, const float *b, int64_t row_stride, int64_t col_stride, int64_t depth, int64_t cols);
+    /** Does nothing but `rounds` times as many fused multiply-adds as fit the registers; how many operations that were. */
+    double (*spin)(int64_t rounds);
+} dlt_gemm_ops;
+
 typedef struct dlt_simd {
     int lanes; /* floats in a vector */
 
@@ -53,6 +70,7 @@ typedef struct dlt_simd {
     dlt_convert_fn *const (*store)[DLT_DTYPE_COUNT];
     const dlt_shapers *shape[DLT_COMPUTE_COUNT];
     const dlt_reducers *reduce[DLT_COMPUTE_COUNT];
+    const dlt_gemm_ops *gemm;
 } dlt_simd;
 
 /** The table of an instruction set that this build has (on other machines than x86 only plain). */

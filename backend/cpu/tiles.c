@@ -874,22 +874,22 @@ const void *dlt_tiles_values(const dlt_tiles_run *run, int k)
     return run->at[run->tiles->outputs[k].reg];
 }
 
-void dlt_tiles_run_block(dlt_tiles_run *run, const float *result, int64_t stride, int64_t width, int64_t row, int64_t rows,
+void dlt_tiles_run_block(dlt_tiles_run *run, const void *result, int64_t stride, int64_t width, int64_t row, int64_t rows,
                          int64_t column, int64_t columns)
 {
     const dlt_tiles *t = run->tiles;
-    if (columns == width && stride == width && t->form != PIECES) { /* whole rows, one after another */
-        const int64_t at_once = t->most / width;
+    const int64_t at_once = t->most / width;
+    if (columns == width && stride == width && t->form != PIECES && at_once > 0) { /* whole rows, one after another */
         for (int64_t r = 0; r < rows; r += at_once) {
             const int64_t n = rows - r < at_once ? rows - r : at_once;
-            dlt_tiles_run_on(run, result + r * width, (row + r) * width, n * width);
+            dlt_tiles_run_on(run, bytes_at(result, r * width * t->element), (row + r) * width, n * width);
         }
         return;
     }
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t c = 0; c < columns; c += t->most) {
             const int64_t n = columns - c < t->most ? columns - c : t->most;
-            dlt_tiles_run_on(run, result + r * stride + c, (row + r) * width + column + c, n);
+            dlt_tiles_run_on(run, bytes_at(result, (r * stride + c) * t->element), (row + r) * width + column + c, n);
         }
     }
 }

@@ -72,7 +72,7 @@ const void *dlt_tiles_values(const dlt_tiles_run *run, int output);
  * An epilogue over a block of a matrix of `width` columns: rows [row, row + rows), columns [column, column + columns).
  * result: its first element, rows `stride` apart. Form ROWS: the block has all columns, and stride is width.
  */
-void dlt_tiles_run_block(dlt_tiles_run *run, const float *result, int64_t stride, int64_t width, int64_t row, int64_t rows,
+void dlt_tiles_run_block(dlt_tiles_run *run, const void *result, int64_t stride, int64_t width, int64_t row, int64_t rows,
                          int64_t column, int64_t columns);
 
 #endif

@@ -269,12 +269,74 @@ static void long_reductions_match_the_reference(void **state)
     check_many((kernel_case){"long reductions", 0, 1e-5, 0, 0, long_reductions}, 12);
 }
 
+/* ---- products ---- */
+
+/* What may follow a product: bias, activation, dropout, a residual, the product itself. */
+static void epilogue(dlt_builder *b, draw *d, dlt_value *y)
+{
+    const dlt_shape s = dlt_shape_of(y);
+    const int64_t how = pick(d, 0, 5);
+    if (how == 0) {
+        dlt_output(b, "y", y);
+        return;
+    }
+    dlt_value *z = dlt_add(b, y, dlt_input(b, "bias", dlt_real(b), DLT_SHAPE(s.dim[s.rank - 1])));
+    if (how > 1) {
+        z = dlt_relu(b, z);
+    }
+    if (how == 3) {
+        dlt_value *kept = dlt_less(b, dlt_constant(b, 0.5), dlt_uniform(b, "dropout", s, false));
+        z = dlt_mul(b, dlt_mul(b, z, kept), dlt_index(b, dlt_real(b), s, s.rank - 1));
+    }
+    if (how == 4) {
+        dlt_shape column = s;
+        column.dim[s.rank - 1] = 1;
+        z = dlt_mul(b, dlt_add(b, z, dlt_input(b, "rest", dlt_real(b), s)), dlt_input(b, "scale", dlt_real(b), column));
+    }
+    if (how == 5) {
+        dlt_output(b, "y", y);
+    }
+    dlt_output(b, "z", z);
+}
+
+static void random_product(dlt_builder *b, const void *context)
+{
+    const kernel_case *c = context;
+    draw d = {c->seed, 0};
+    static const int64_t sizes[] = {1, 2, 3, 7, 13, 14, 15, 16, 31, 32, 33, 64, 65, 100, 129, 200, 300};
+    const int64_t m = sizes[pick(&d, 0, 16)], n = sizes[pick(&d, 0, 16)], k = pick(&d, 0, 3) > 0 ? pick(&d, 1, 130) : pick(&d, 1, 5000);
+    const bool ta = pick(&d, 0, 1) == 0, tb = pick(&d, 0, 1) == 0;
+    const int64_t how = pick(&d, 0, 3);
+    dlt_value *x, *y;
+    if (how == 0) { /* batched */
+        const int64_t batch = pick(&d, 1, 3);
+        x = dlt_input(b, "x", dlt_real(b), ta ? DLT_SHAPE(batch, 2, k, m) : DLT_SHAPE(batch, 2, m, k));
+        y = dlt_input(b, "y", dlt_real(b), tb ? DLT_SHAPE(batch, 2, n, k) : DLT_SHAPE(batch, 2, k, n));
+        epilogue(b, &d, dlt_matmul(b, x, y, ta, tb));
+    } else if (how == 1) { /* leading axes are rows */
+        x = dlt_input(b, "x", dlt_real(b), DLT_SHAPE(pick(&d, 1, 4), m, k));
+        y = dlt_input(b, "y", dlt_real(b), tb ? DLT_SHAPE(n, k) : DLT_SHAPE(k, n));
+        epilogue(b, &d, dlt_matmul(b, x, y, false, tb));
+    } else {
+        x = dlt_input(b, "x", dlt_real(b), ta ? DLT_SHAPE(k, m) : DLT_SHAPE(m, k));
+        y = dlt_input(b, "y", dlt_real(b), tb ? DLT_SHAPE(n, k) : DLT_SHAPE(k, n));
+        epilogue(b, &d, dlt_matmul(b, x, y, ta, tb));
+    }
+}
+
+static void products_match_the_reference(void **state)
+{
+    (void)state;
+    check_many((kernel_case){"product", 0, 1e-4, 0, 0, random_product}, 50);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(programs_match_the_reference),
         cmocka_unit_test(scalars_and_integers_match_the_reference),
         cmocka_unit_test(long_reductions_match_the_reference),
+        cmocka_unit_test(products_match_the_reference),
     };
     if (getenv("DLT_TEST_SEED") == NULL) {
         print_message("seed %llu\n", (unsigned long long)seed);

@@ -1,6 +1,7 @@
 /* backend/cpu/simd/table.c: the table of an instruction set, put together from the other sources. */
 #include "backend/cpu/simd/ew.h"
 
+extern const dlt_gemm_ops DLT_SIMD(gemm);
 extern const dlt_simd DLT_SIMD(table);
 const dlt_simd DLT_SIMD(table) = {
     .lanes = VW,
@@ -9,5 +10,6 @@ const dlt_simd DLT_SIMD(table) = {
     .load = DLT_SIMD(load),
     .store = DLT_SIMD(store),
     .shape = {&DLT_SIMD(shape_f32), &DLT_SIMD(shape_f64), &DLT_SIMD(shape_i64)},
+    .gemm = &DLT_SIMD(gemm),
     .reduce = {&DLT_SIMD(reduce_f32), &DLT_SIMD(reduce_f64), &DLT_SIMD(reduce_i64)},
 };

@@ -1,0 +1,41 @@
+/* backend/cpu/gemm.h: blocks of matrix products on one thread, from the packed micro-kernels of simd/gemm.c. */
+#ifndef DLT_CPU_GEMM_H
+#define DLT_CPU_GEMM_H
+
+#include "backend/cpu/simd.h"
+
+enum {
+    DLT_GEMM_ROWS = 112, /* of a block, at most */
+    DLT_GEMM_COLS = 256,
+    DLT_GEMM_DEPTH = 192, /* packed at a time */
+    /* floats that packing needs: a block of A whose panels are not full, and one of B */
+    DLT_GEMM_PACK_A = (DLT_GEMM_ROWS + 16) * DLT_GEMM_DEPTH,
+    DLT_GEMM_PACK = DLT_GEMM_PACK_A + (DLT_GEMM_COLS + 32) * DLT_GEMM_DEPTH
+};
+
+/** c[rows x cols] (+)= a b: element (i, l) of a at a[i * a_row + l * a_col], one of the strides 1; b alike. */
+typedef struct dlt_gemm_block {
+    const float *a, *b;
+    float *c;
+    int64_t a_row, a_col, b_row, b_col, ldc;
+    int64_t rows, cols, depth; /* rows, cols: at most DLT_GEMM_ROWS, _COLS */
+    bool add;
+} dlt_gemm_block;
+/** pack: DLT_GEMM_PACK floats. */
+void dlt_gemm_run(const dlt_gemm_ops *ops, const dlt_gemm_block *block, float *pack);
+
+/** How a product is cut into blocks: a function of its shape and the instruction set. */
+typedef struct dlt_gemm_grid {
+    int64_t row_blocks, col_blocks, splits; /* splits: of the depth; their sums are joined pairwise */
+    int64_t split_depth;
+} dlt_gemm_grid;
+dlt_gemm_grid dlt_gemm_cut(const dlt_gemm_ops *ops, int64_t rows, int64_t cols, int64_t depth, int64_t batch);
+/** Start of block i of n in `size`, a multiple of `grain` but the end. */
+int64_t dlt_gemm_edge(int64_t size, int64_t n, int64_t i, int64_t grain);
+/** Predicted seconds of the whole product on one thread. */
+double dlt_gemm_seconds(dlt_isa isa, int64_t rows, int64_t cols, int64_t depth, int64_t batch);
+
+/** Joins n partial results of `count` elements, `stride` apart, pairwise into the first, elements [first, end). */
+void dlt_gemm_join(const dlt_simd *simd, float *partials, int64_t n, int64_t stride, int64_t first, int64_t end);
+
+#endif

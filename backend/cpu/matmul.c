@@ -1,0 +1,300 @@
+/* backend/cpu/matmul.c: matrix products, by OpenBLAS on tiles or by packed micro-kernels.
+ *
+ * The result is cut into blocks of rows and columns, each computed by one task over the whole depth; where there are too
+ * few blocks the depth is split too, partial results lie in workspace and phase 1 joins them pairwise. An epilogue runs on
+ * each block while it is in cache. Which kernel is taken and how it cuts does not depend on the epilogue: a fused product
+ * has the bits of a separate one. */
+#include "backend/cpu/gemm.h"
+#include "backend/cpu/tiles.h"
+
+#include <cblas.h>
+#include <string.h>
+
+enum { BLAS_TILE = 256, BLAS_LEAST = 64 };
+
+/* A product as `batch` of (rows x depth) (depth x cols). */
+typedef struct shape {
+    int64_t rows, cols, depth, batch;
+    int64_t a_step, b_step;               /* elements from one of the batch to the next */
+    int64_t a_row, a_col, b_row, b_col;   /* strides */
+    bool trans_a, trans_b;
+} shape;
+
+typedef struct prepared {
+    shape s;
+    dlt_dtype type;
+    const dlt_simd *simd;
+    const dlt_gemm_ops *ops;
+    dlt_gemm_grid grid;
+    const dlt_tiles *epilogue; /* NULL: none */
+    int64_t join_rows;         /* split depth: rows of a task of phase 1 */
+} prepared;
+
+static shape shape_of(const dlt_node *n)
+{
+    const dlt_matmul_attrs *t = n->attrs;
+    const dlt_shape *a = &n->inputs[0]->shape, *b = &n->inputs[1]->shape;
+    shape s = {.batch = 1, .trans_a = t->trans_a, .trans_b = t->trans_b};
+    const int64_t a0 = a->dim[a->rank - 2], a1 = a->dim[a->rank - 1], b0 = b->dim[b->rank - 2], b1 = b->dim[b->rank - 1];
+    int64_t leading = 1;
+    for (int i = 0; i + 2 < a->rank; i++) {
+        leading *= a->dim[i];
+    }
+    s.rows = t->trans_a ? a1 : a0;
+    s.depth = t->trans_a ? a0 : a1;
+    s.cols = t->trans_b ? b0 : b1;
+    if (b->rank == 2) {
+        s.rows *= leading; /* leading axes are rows */
+    } else {
+        s.batch = leading;
+        s.a_step = a0 * a1;
+        s.b_step = b0 * b1;
+    }
+    s.a_row = t->trans_a ? 1 : a1;
+    s.a_col = t->trans_a ? a1 : 1;
+    s.b_row = t->trans_b ? 1 : b1;
+    s.b_col = t->trans_b ? b1 : 1;
+    return s;
+}
+
+static const char *decline_type(const dlt_cpu_query *query, bool doubles)
+{
+    const dlt_node *n = query->node;
+    const dlt_dtype type = n->inputs[0]->type;
+    if (n->inputs[1]->type != type || !(type == DLT_F32 || (doubles && type == DLT_F64))) {
+        return doubles ? "needs float32 or float64" : "needs float32";
+    }
+    if (n->epilogue != NULL) {
+        return n->epilogue->compute != type ? "the epilogue computes in another type"
+                                            : dlt_tiles_decline(n, n->epilogue, true);
+    }
+    return n->outputs[0]->type != type ? "the result has another type" : NULL;
+}
+
+/* ---- packed micro-kernels ---- */
+
+static const char *packed_declines(const dlt_cpu_query *query)
+{
+    return decline_type(query, false);
+}
+
+static double packed_cost(const dlt_cpu_query *query)
+{
+    const shape s = shape_of(query->node);
+    return dlt_gemm_seconds(query->isa, s.rows, s.cols, s.depth, s.batch);
+}
+
+static bool prepare_epilogue(const dlt_cpu_query *query, prepared *p)
+{
+    if (query->node->epilogue == NULL) {
+        return true;
+    }
+    const bool rows = p->grid.col_blocks == 1 && p->s.cols <= 128;
+    p->epilogue = dlt_tiles_create(query, query->node->epilogue, true, rows ? DLT_TILES_ROWS : DLT_TILES_PIECES);
+    return p->epilogue != NULL;
+}
+
+static bool packed_prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
+{
+    prepared *p = dlt_arena_alloc(query->arena, 1, sizeof *p);
+    if (p == NULL) {
+        return false;
+    }
+    p->s = shape_of(query->node);
+    p->type = DLT_F32;
+    p->simd = dlt_simd_of(query->isa);
+    p->ops = p->simd->gemm;
+    p->grid = dlt_gemm_cut(p->ops, p->s.rows, p->s.cols, p->s.depth, p->s.batch);
+    schedule->prepared = p;
+    schedule->phases = 1;
+    schedule->tasks[0] = p->s.batch * p->grid.row_blocks * p->grid.col_blocks * p->grid.splits;
+    if (p->grid.splits > 1) {
+        const int64_t wanted = p->s.rows * p->s.cols * p->grid.splits / 65536 + 1;
+        p->join_rows = (p->s.rows + wanted - 1) / wanted;
+        schedule->phases = 2;
+        schedule->tasks[1] = (p->s.rows + p->join_rows - 1) / p->join_rows;
+        schedule->workspace_bytes = p->grid.splits * p->s.rows * p->s.cols * (int64_t)sizeof(float);
+    }
+    return prepare_epilogue(query, p);
+}
+
+_Static_assert((DLT_GEMM_PACK + DLT_GEMM_ROWS * DLT_GEMM_COLS) * (int)sizeof(float) + (int)DLT_TILES_EPILOGUE_BYTES <=
+                   (int)DLT_CPU_SCRATCH_BYTES,
+               "scratch is too small");
+
+/* Where a thread's scratch has what: packed operands, then a block of the result, then the epilogue's buffers. */
+static float *scratch_block(const dlt_cpu_call *call)
+{
+    return (float *)call->scratch + DLT_GEMM_PACK;
+}
+static void *scratch_epilogue(const dlt_cpu_call *call)
+{
+    return (char *)call->scratch + DLT_CPU_SCRATCH_BYTES - DLT_TILES_EPILOGUE_BYTES;
+}
+
+static void run_epilogue(const dlt_cpu_call *call, const prepared *p, const void *block, int64_t stride, int64_t row,
+                         int64_t rows, int64_t column, int64_t columns)
+{
+    dlt_tiles_run run;
+    const void *in[DLT_TILES_MAX_INPUTS] = {NULL};
+    const dlt_node *n = call->node;
+    for (int i = n->own_inputs; i < n->input_count; i++) {
+        in[1 + i - n->own_inputs] = call->in[i];
+    }
+    dlt_tiles_begin(&run, p->epilogue, in, call->out, scratch_epilogue(call));
+    dlt_tiles_run_block(&run, block, stride, p->s.cols, row, rows, column, columns);
+}
+
+static void packed_run(const dlt_cpu_call *call, int phase, int64_t task)
+{
+    const prepared *p = call->prepared;
+    const shape *s = &p->s;
+    const dlt_gemm_grid *g = &p->grid;
+    if (phase == 1) {
+        const int64_t row = task * p->join_rows, rows = s->rows - row < p->join_rows ? s->rows - row : p->join_rows;
+        float *sums = call->workspace;
+        dlt_gemm_join(p->simd, sums, g->splits, s->rows * s->cols, row * s->cols, (row + rows) * s->cols);
+        if (p->epilogue != NULL) {
+            run_epilogue(call, p, sums + row * s->cols, s->cols, row, rows, 0, s->cols);
+        } else {
+            memcpy((float *)call->out[0] + row * s->cols, sums + row * s->cols, (size_t)(rows * s->cols) * sizeof *sums);
+        }
+        return;
+    }
+    const int64_t row_block = task % g->row_blocks, col_block = task / g->row_blocks % g->col_blocks;
+    const int64_t split = task / (g->row_blocks * g->col_blocks) % g->splits;
+    const int64_t one = task / (g->row_blocks * g->col_blocks * g->splits); /* of the batch */
+    const int64_t row = dlt_gemm_edge(s->rows, g->row_blocks, row_block, 1);
+    const int64_t end_row = dlt_gemm_edge(s->rows, g->row_blocks, row_block + 1, 1);
+    const int64_t column = dlt_gemm_edge(s->cols, g->col_blocks, col_block, p->ops->nr);
+    const int64_t end_column = dlt_gemm_edge(s->cols, g->col_blocks, col_block + 1, p->ops->nr);
+    const int64_t l = split * g->split_depth, depth = s->depth - l < g->split_depth ? s->depth - l : g->split_depth;
+    const bool in_scratch = p->epilogue != NULL && g->splits == 1;
+    dlt_gemm_block block = {.a = (const float *)call->in[0] + one * s->a_step + row * s->a_row + l * s->a_col,
+                            .b = (const float *)call->in[1] + one * s->b_step + l * s->b_row + column * s->b_col,
+                            .a_row = s->a_row,
+                            .a_col = s->a_col,
+                            .b_row = s->b_row,
+                            .b_col = s->b_col,
+                            .rows = end_row - row,
+                            .cols = end_column - column,
+                            .depth = depth};
+    if (in_scratch) {
+        block.c = scratch_block(call);
+        block.ldc = block.cols;
+    } else {
+        float *to = g->splits > 1 ? (float *)call->workspace + split * s->rows * s->cols : (float *)call->out[0];
+        block.c = to + (one * s->rows + row) * s->cols + column;
+        block.ldc = s->cols;
+    }
+    dlt_gemm_run(p->ops, &block, call->scratch);
+    if (in_scratch) {
+        run_epilogue(call, p, block.c, block.ldc, one * s->rows + row, block.rows, column, block.cols);
+    }
+}
+
+const dlt_cpu_kernel dlt_cpu_gemm_packed = {.name = "gemm_packed",
+                                            .op = DLT_OP_MATMUL,
+                                            .declines = packed_declines,
+                                            .cost = packed_cost,
+                                            .prepare = packed_prepare,
+                                            .run = packed_run};
+
+/* ---- OpenBLAS ---- */
+
+static const char *blas_declines(const dlt_cpu_query *query)
+{
+    const shape s = shape_of(query->node);
+    const char *reason = decline_type(query, true);
+    if (reason == NULL && (s.rows < BLAS_LEAST || s.cols < BLAS_LEAST)) {
+        return "needs 64 rows and columns"; /* narrower tiles give other bits than the whole (decisions 19) */
+    }
+    if (reason == NULL && s.depth < 1) {
+        return "needs a depth";
+    }
+    return reason;
+}
+
+static double blas_cost(const dlt_cpu_query *query)
+{
+    /* Measured on a 3.7 GHz Zen 4 (bench/kernels): rate on large tiles, and what a call costs. */
+    static const double rate[] = {90e9, 90e9, 90e9};
+    const shape s = shape_of(query->node);
+    const double m = (double)s.rows, n = (double)s.cols, k = (double)s.depth;
+    const double tiles = (double)(((s.rows + BLAS_TILE - 1) / BLAS_TILE) * ((s.cols + BLAS_TILE - 1) / BLAS_TILE));
+    return (double)s.batch *
+           (2 * m * n * k / rate[query->isa] + k * (m * (n / BLAS_TILE + 1) + n * (m / BLAS_TILE + 1)) / 1e9 + tiles * 2e-6);
+}
+
+static bool blas_prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
+{
+    prepared *p = dlt_arena_alloc(query->arena, 1, sizeof *p);
+    if (p == NULL) {
+        return false;
+    }
+    p->s = shape_of(query->node);
+    p->type = query->node->inputs[0]->type;
+    p->simd = dlt_simd_of(query->isa);
+    p->ops = p->simd->gemm;
+    const int64_t tile = p->type == DLT_F64 ? BLAS_TILE / 2 : BLAS_TILE;
+    const double work = 2.0 * (double)p->s.rows * (double)p->s.cols * (double)p->s.depth * (double)p->s.batch;
+    const int64_t wanted = work > 8e6 * 64 ? 64 : (int64_t)(work / 8e6) + 1;
+    p->grid = (dlt_gemm_grid){(p->s.rows + tile - 1) / tile, (p->s.cols + tile - 1) / tile, 1, p->s.depth};
+    while (p->s.batch * p->grid.row_blocks * p->grid.col_blocks < wanted) {
+        const int64_t height = p->s.rows / p->grid.row_blocks, width = p->s.cols / p->grid.col_blocks;
+        if (height >= width && height >= 2 * BLAS_LEAST) {
+            p->grid.row_blocks++;
+        } else if (width >= 2 * BLAS_LEAST) {
+            p->grid.col_blocks++;
+        } else {
+            break;
+        }
+    }
+    schedule->prepared = p;
+    schedule->phases = 1;
+    schedule->tasks[0] = p->s.batch * p->grid.row_blocks * p->grid.col_blocks;
+    return prepare_epilogue(query, p);
+}
+
+static void blas_run(const dlt_cpu_call *call, int phase, int64_t task)
+{
+    const prepared *p = call->prepared;
+    const shape *s = &p->s;
+    const dlt_gemm_grid *g = &p->grid;
+    const int64_t row_block = task % g->row_blocks, col_block = task / g->row_blocks % g->col_blocks;
+    const int64_t one = task / (g->row_blocks * g->col_blocks);
+    const int64_t row = dlt_gemm_edge(s->rows, g->row_blocks, row_block, 1);
+    const int64_t rows = dlt_gemm_edge(s->rows, g->row_blocks, row_block + 1, 1) - row;
+    const int64_t column = dlt_gemm_edge(s->cols, g->col_blocks, col_block, 1);
+    const int64_t cols = dlt_gemm_edge(s->cols, g->col_blocks, col_block + 1, 1) - column;
+    const int64_t a = one * s->a_step + row * s->a_row, b = one * s->b_step + column * s->b_col;
+    const int64_t c = (one * s->rows + row) * s->cols + column;
+    const CBLAS_TRANSPOSE ta = s->trans_a ? CblasTrans : CblasNoTrans, tb = s->trans_b ? CblasTrans : CblasNoTrans;
+    const blasint lda = (blasint)(s->trans_a ? s->a_col : s->a_row), ldb = (blasint)(s->trans_b ? s->b_col : s->b_row);
+    (void)phase;
+    if (p->type == DLT_F64) {
+        /* with an epilogue the block goes to scratch; 128 x 128 doubles fit */
+        double *to = p->epilogue != NULL ? (double *)call->scratch : (double *)call->out[0] + c;
+        const int64_t ldc = p->epilogue != NULL ? cols : s->cols;
+        cblas_dgemm(CblasRowMajor, ta, tb, (blasint)rows, (blasint)cols, (blasint)s->depth, 1, (const double *)call->in[0] + a,
+                    lda, (const double *)call->in[1] + b, ldb, 0, to, (blasint)ldc);
+        if (p->epilogue != NULL) {
+            run_epilogue(call, p, to, ldc, one * s->rows + row, rows, column, cols);
+        }
+        return;
+    }
+    float *to = p->epilogue != NULL ? (float *)call->scratch : (float *)call->out[0] + c;
+    const int64_t ldc = p->epilogue != NULL ? cols : s->cols;
+    cblas_sgemm(CblasRowMajor, ta, tb, (blasint)rows, (blasint)cols, (blasint)s->depth, 1, (const float *)call->in[0] + a, lda,
+                (const float *)call->in[1] + b, ldb, 0, to, (blasint)ldc);
+    if (p->epilogue != NULL) {
+        run_epilogue(call, p, to, ldc, one * s->rows + row, rows, column, cols);
+    }
+}
+
+const dlt_cpu_kernel dlt_cpu_gemm_openblas = {.name = "gemm_openblas",
+                                              .op = DLT_OP_MATMUL,
+                                              .declines = blas_declines,
+                                              .cost = blas_cost,
+                                              .prepare = blas_prepare,
+                                              .run = blas_run};

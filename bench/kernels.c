@@ -1,0 +1,247 @@
+/* bench/kernels.c: rates of single kernels on one thread beside the rate of fused multiply-adds, measured in the same process.
+ *
+ *     cmake --build build/release --target bench_kernels && build/release/bench_kernels [filter] [threads] [isa]
+ *
+ * Medians of several repetitions. `blas` is OpenBLAS called for the whole product on one thread. */
+#include "support/program.h"
+
+#include "backend/cpu/kernel.h"
+#include "backend/cpu/simd.h"
+#include "base/clock.h"
+
+#include <cblas.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { REPEATS = 9 };
+
+typedef struct work {
+    const char *name;
+    test_build *build;
+    int64_t n[8];
+    bool trans_a, trans_b;
+} work;
+
+static double peak; /* operations a second of one thread */
+static int threads = 1;
+static const char *isa;
+
+static int by_size(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *seconds, int count)
+{
+    qsort(seconds, (size_t)count, sizeof *seconds, by_size);
+    return seconds[count / 2];
+}
+
+static void measure_peak(void)
+{
+    double s[REPEATS], ops = 0;
+    const dlt_simd *simd = dlt_simd_of(dlt_isa_best());
+    for (int i = 0; i < REPEATS; i++) {
+        const int64_t start = dlt_clock_ns();
+        ops = simd->gemm->spin(300000);
+        s[i] = dlt_seconds_since(start);
+    }
+    peak = ops / median(s, REPEATS);
+    printf("peak of one thread: %.1f GFLOP/s (%s)\n", peak * 1e-9, dlt_isa_name(dlt_isa_best()));
+}
+
+/* ---- what is measured ---- */
+
+static void product(dlt_builder *b, const void *context)
+{
+    const work *w = context;
+    const int64_t m = w->n[0], n = w->n[1], k = w->n[2];
+    dlt_value *x = dlt_input(b, "x", DLT_F32, w->trans_a ? DLT_SHAPE(k, m) : DLT_SHAPE(m, k));
+    dlt_value *y = dlt_input(b, "y", DLT_F32, w->trans_b ? DLT_SHAPE(n, k) : DLT_SHAPE(k, n));
+    dlt_output(b, "z", dlt_matmul(b, x, y, w->trans_a, w->trans_b));
+}
+
+static void product_bias_relu(dlt_builder *b, const void *context)
+{
+    const work *w = context;
+    dlt_value *x = dlt_input(b, "x", DLT_F32, DLT_SHAPE(w->n[0], w->n[2]));
+    dlt_value *y = dlt_input(b, "y", DLT_F32, DLT_SHAPE(w->n[2], w->n[1]));
+    dlt_value *bias = dlt_input(b, "bias", DLT_F32, DLT_SHAPE(w->n[1]));
+    dlt_output(b, "z", dlt_relu(b, dlt_add(b, dlt_matmul(b, x, y, false, false), bias)));
+}
+
+static void adam(dlt_builder *b, const void *context)
+{
+    const work *w = context;
+    dlt_value *p = dlt_input(b, "p", DLT_F32, DLT_SHAPE(w->n[0])), *g = dlt_input(b, "g", DLT_F32, DLT_SHAPE(w->n[0]));
+    dlt_value *m = dlt_input(b, "m", DLT_F32, DLT_SHAPE(w->n[0])), *v = dlt_input(b, "v", DLT_F32, DLT_SHAPE(w->n[0]));
+    dlt_value *rate = dlt_input(b, "rate", DLT_F32, dlt_scalar());
+    m = dlt_add(b, m, dlt_mul_c(b, dlt_sub(b, g, m), 0.1));
+    v = dlt_add(b, v, dlt_mul_c(b, dlt_sub(b, dlt_square(b, g), v), 0.001));
+    dlt_output(b, "m", m);
+    dlt_output(b, "v", v);
+    dlt_output(b, "p", dlt_sub(b, p, dlt_div(b, dlt_mul(b, m, rate), dlt_add_c(b, dlt_sqrt(b, v), 1e-7))));
+}
+
+static void add(dlt_builder *b, const void *context)
+{
+    const work *w = context;
+    dlt_value *x = dlt_input(b, "x", DLT_F32, DLT_SHAPE(w->n[0])), *y = dlt_input(b, "y", DLT_F32, DLT_SHAPE(w->n[0]));
+    dlt_output(b, "z", dlt_add(b, x, y));
+}
+
+static void tanh_of(dlt_builder *b, const void *context)
+{
+    const work *w = context;
+    dlt_output(b, "z", dlt_tanh(b, dlt_input(b, "x", DLT_F32, DLT_SHAPE(w->n[0]))));
+}
+
+static void dropout(dlt_builder *b, const void *context)
+{
+    const work *w = context;
+    const dlt_shape s = DLT_SHAPE(w->n[0], w->n[1]);
+    dlt_value *kept = dlt_less(b, dlt_constant(b, 0.5), dlt_uniform(b, "mask", s, false));
+    dlt_output(b, "z", dlt_mul_c(b, dlt_mul(b, dlt_input(b, "x", DLT_F32, s), kept), 2));
+}
+
+static void scalar(dlt_builder *b, const void *context)
+{
+    (void)context;
+    dlt_value *x = dlt_input(b, "x", DLT_F32, dlt_scalar());
+    dlt_output(b, "z", dlt_mul_c(b, dlt_add_c(b, x, 1), 0.5));
+}
+
+static void column_sum(dlt_builder *b, const void *context)
+{
+    const work *w = context;
+    dlt_output(b, "z", dlt_sum(b, dlt_input(b, "x", DLT_F32, DLT_SHAPE(w->n[0], w->n[1])), 1, false));
+}
+
+static const work all[] = {
+    {"mlp-small forward", product_bias_relu, {32, 64, 784}, false, false},
+    {"mlp-small dw", product, {784, 64, 32}, true, false},
+    {"mlp forward 1", product_bias_relu, {128, 512, 784}, false, false},
+    {"mlp forward 2", product_bias_relu, {128, 512, 512}, false, false},
+    {"mlp forward 3", product, {128, 10, 512}, false, false},
+    {"mlp dx 3", product, {128, 512, 10}, false, true},
+    {"mlp dx 2", product, {128, 512, 512}, false, true},
+    {"mlp dw 1", product, {784, 512, 128}, true, false},
+    {"mlp dw 2", product, {512, 512, 128}, true, false},
+    {"mlp dw 3", product, {512, 10, 128}, true, false},
+    {"higgs forward", product_bias_relu, {100, 300, 300}, false, false},
+    {"higgs dw", product, {300, 300, 100}, true, false},
+    {"cnn dense forward", product, {128, 10, 1600}, false, false},
+    {"cnn dense dx", product, {128, 1600, 10}, false, true},
+    {"cnn dense dw", product, {1600, 10, 128}, true, false},
+    {"lstm projection", product, {6400, 512, 128}, false, false},
+    {"lstm dw", product, {128, 512, 6400}, true, false},
+    {"gpt qkv", product, {2048, 1152, 384}, false, false},
+    {"gpt mlp", product, {2048, 1536, 384}, false, false},
+    {"gpt mlp dw", product, {384, 1536, 2048}, true, false},
+    {"gpt mlp dx", product, {2048, 384, 1536}, false, true},
+    {"square 1024", product, {1024, 1024, 1024}, false, false},
+    {"scalar program", scalar, {1}, false, false},
+    {"adam 100k", adam, {100000}, false, false},
+    {"adam 5M", adam, {5000000}, false, false},
+    {"add 100k", add, {100000}, false, false},
+    {"add 5M", add, {5000000}, false, false},
+    {"tanh 100k", tanh_of, {100000}, false, false},
+    {"dropout 128x1600", dropout, {128, 1600}, false, false},
+    {"column sum", column_sum, {15488, 64}, false, false},
+};
+
+/* ---- measuring ---- */
+
+static double seconds_of(test_program *t)
+{
+    double s[REPEATS];
+    int64_t start = dlt_clock_ns();
+    test_run(t);
+    test_run(t);
+    const double once = dlt_seconds_since(start) / 2;
+    const int rounds = once < 2e-3 ? (int)(2e-3 / once) + 1 : 1;
+    for (int i = 0; i < REPEATS; i++) {
+        start = dlt_clock_ns();
+        for (int k = 0; k < rounds; k++) {
+            test_run(t);
+        }
+        s[i] = dlt_seconds_since(start) / rounds;
+    }
+    return median(s, REPEATS);
+}
+
+static double blas_seconds(const work *w)
+{
+    const int64_t m = w->n[0], n = w->n[1], k = w->n[2];
+    float *a = calloc((size_t)(m * k), sizeof *a), *b = calloc((size_t)(k * n), sizeof *b), *c = calloc((size_t)(m * n), sizeof *c);
+    double s[REPEATS];
+    if (a == NULL || b == NULL || c == NULL) {
+        exit(1);
+    }
+    const int rounds = (int)(2e8 / (2.0 * (double)m * (double)n * (double)k)) + 1;
+    for (int i = 0; i < REPEATS; i++) {
+        const int64_t start = dlt_clock_ns();
+        for (int r = 0; r < rounds; r++) {
+            cblas_sgemm(CblasRowMajor, w->trans_a ? CblasTrans : CblasNoTrans, w->trans_b ? CblasTrans : CblasNoTrans, (int)m,
+                        (int)n, (int)k, 1, a, (int)(w->trans_a ? m : k), b, (int)(w->trans_b ? k : n), 0, c, (int)n);
+        }
+        s[i] = dlt_seconds_since(start) / rounds;
+    }
+    free(a);
+    free(b);
+    free(c);
+    return median(s, REPEATS);
+}
+
+static void measure(const work *w)
+{
+    test_program *t = test_compile(w->build, w, &(test_options){.threads = threads, .isa = isa, .batch = w->n[0]});
+    double flops = 0, bytes = 0;
+    for (int i = 0; i < t->graph->node_count; i++) {
+        const dlt_node *n = t->graph->nodes[i];
+        flops += dlt_node_flops(n);
+        bytes += (double)dlt_node_bytes(n);
+    }
+    for (int i = 0; i < t->built->input_count; i++) {
+        const int64_t count = test_input_count(t, i);
+        double *x = calloc((size_t)count, sizeof *x);
+        if (x == NULL) {
+            exit(1);
+        }
+        test_fill(x, count, (uint64_t)i, 0.1, 1);
+        test_set_input(t, i, x);
+        free(x);
+    }
+    const double s = seconds_of(t);
+    printf("%-22s %9.1f us %7.1f GFLOP/s %4.0f %% %7.1f GB/s", w->name, s * 1e6, flops / s * 1e-9,
+           100 * flops / s / (peak * threads), bytes / s * 1e-9);
+    for (int i = 0; i < t->graph->node_count; i++) {
+        const dlt_choice *c = t->graph->nodes[i]->choice;
+        for (int k = 0; c != NULL && k < c->count; k++) {
+            if (k == c->taken || c->candidates[k].seconds > 0) {
+                printf("  %s%s %.1f us", k == c->taken ? "*" : "", c->candidates[k].name, c->candidates[k].seconds * 1e6);
+            }
+        }
+    }
+    if (w->build == product || w->build == product_bias_relu) {
+        printf("  (blas %.1f us)", blas_seconds(w) * 1e6);
+    }
+    printf("\n");
+    test_release(t);
+}
+
+int main(int count, char **arguments)
+{
+    const char *filter = count > 1 ? arguments[1] : "";
+    threads = count > 2 ? (int)strtol(arguments[2], NULL, 10) : 1;
+    isa = count > 3 ? arguments[3] : NULL;
+    measure_peak();
+    for (size_t i = 0; i < DLT_COUNT(all); i++) {
+        if (strstr(all[i].name, filter) != NULL) {
+            measure(&all[i]);
+        }
+    }
+    return 0;
+}
