@@ -61,6 +61,50 @@ typedef struct dlt_gemm_ops {
     double (*spin)(int64_t rounds);
 } dlt_gemm_ops;
 
+enum { DLT_CONV_BLOCK = 16 }; /* channels of a block, whatever the instruction set */
+
+/** What the elements of a row of results are made of: taps, each a run of elements of x times rows of the kernel. */
+typedef struct dlt_conv_taps {
+    int64_t count, run;
+    const int64_t *x_offset, *w_offset; /* of each tap, in floats */
+    int64_t x_step, y_step;             /* from pixel to pixel */
+    int64_t w_row;                      /* from one element of a run to the next */
+    int64_t w_block, y_block;           /* from one block of result channels to the next */
+    int64_t w_vector, y_vector;         /* set inside */
+} dlt_conv_taps;
+
+/** Inner loops of convolutions (simd/conv.c). */
+typedef struct dlt_conv_ops {
+    /** y[pixel, channel] = sum over taps and runs of x w, for `pixels` pixels and `blocks` blocks of channels. */
+    void (*row)(const dlt_conv_taps *taps, const float *x, const float *w, float *y, int64_t pixels, int64_t blocks);
+    /** acc[i, o] += sum over `lines` x `pixels` of x[i] dy[o]; i < rows lie one after another, o is a block. */
+    void (*dw_block)(float *acc, int64_t acc_row, int64_t rows, const float *x, int64_t x_step, int64_t x_row, const float *dy,
+                     int64_t dy_row, int64_t pixels, int64_t lines);
+    /** The same with i over `groups` runs of x, x_group apart. */
+    void (*dw_first)(float *acc, int64_t acc_row, int64_t groups, int64_t run, const float *x, int64_t x_group, int64_t x_step,
+                     int64_t x_row, const float *dy, int64_t dy_row, int64_t pixels, int64_t lines);
+} dlt_conv_ops;
+
+/** Cells of a window as they are met at each of `pixels` positions in a row of the result. */
+typedef struct dlt_pool_row {
+    int64_t pixels, channels;
+    int64_t x_step, y_step;     /* floats from pixel to pixel, of input and result */
+    int64_t rows, columns;      /* cells */
+    int64_t row_step, col_step; /* floats from cell to cell */
+    int64_t first_cell, cells_per_row; /* number of the first cell, and how it grows from row to row */
+} dlt_pool_row;
+
+/** Pools of float32 (simd/pool.c). `index` says which cell won; y and index may be NULL. */
+typedef struct dlt_pool_ops {
+    void (*max)(float *y, uint8_t *index, const float *x, const dlt_pool_row *r);
+    /** dx (+)= dy at the cells that won; add: else the cells are set. */
+    void (*max_dx)(float *dx, const float *dy, const uint8_t *index, const dlt_pool_row *r, bool add);
+    /** y = sum / count. */
+    void (*avg)(float *y, const float *x, const dlt_pool_row *r, float count);
+    /** dx += dy / count. */
+    void (*avg_dx)(float *dx, const float *dy, const dlt_pool_row *r, float count);
+} dlt_pool_ops;
+
 typedef struct dlt_simd {
     int lanes; /* floats in a vector */
 
@@ -71,6 +115,8 @@ typedef struct dlt_simd {
     const dlt_shapers *shape[DLT_COMPUTE_COUNT];
     const dlt_reducers *reduce[DLT_COMPUTE_COUNT];
     const dlt_gemm_ops *gemm;
+    const dlt_conv_ops *conv;
+    const dlt_pool_ops *pool;
 } dlt_simd;
 
 /** The table of an instruction set that this build has (on other machines than x86 only plain). */

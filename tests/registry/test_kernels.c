@@ -330,6 +330,153 @@ static void products_match_the_reference(void **state)
     check_many((kernel_case){"product", 0, 1e-4, 0, 0, random_product}, 50);
 }
 
+/* ---- convolutions and pools ---- */
+
+static dlt_window random_window(draw *d, int axes, const dlt_shape *x)
+{
+    dlt_window w = {.axes = axes};
+    for (int i = 0; i < axes; i++) {
+        w.size[i] = pick(d, 1, 4);
+        w.stride[i] = pick(d, 1, 3) == 1 ? pick(d, 1, 3) : 1;
+        w.dilation[i] = pick(d, 0, 3) == 0 ? 2 : 1;
+    }
+    const int64_t how = pick(d, 0, 2);
+    if (how == 0) {
+        dlt_window_same(&w, x);
+    } else if (how == 1) {
+        for (int i = 0; i < axes; i++) {
+            w.before[i] = pick(d, 0, w.size[i] - 1);
+            w.after[i] = pick(d, 0, w.size[i] - 1);
+        }
+    }
+    return w;
+}
+
+static dlt_shape random_image(draw *d, int axes, int64_t channels)
+{
+    dlt_shape s = {.rank = axes + 2};
+    s.dim[0] = pick(d, 1, 3);
+    for (int i = 0; i < axes; i++) {
+        s.dim[1 + i] = pick(d, 7, axes == 3 ? 9 : 20);
+    }
+    s.dim[axes + 1] = channels;
+    return s;
+}
+
+/* A convolution, what may follow it, and both gradients. */
+static void random_convolution(dlt_builder *b, const void *context)
+{
+    const kernel_case *c = context;
+    draw d = {c->seed, 0};
+    static const int64_t channels[] = {1, 3, 5, 16, 32, 48};
+    const int axes = pick(&d, 0, 5) == 0 ? (int)pick(&d, 1, 3) : 2;
+    const int64_t groups = pick(&d, 0, 7) == 0 ? 2 : 1;
+    const int64_t in = channels[pick(&d, 0, 5)] * groups, out = channels[pick(&d, 2, 5)] * groups;
+    const dlt_shape image = random_image(&d, axes, in);
+    const dlt_window w = random_window(&d, axes, &image);
+    dlt_shape kernel = {.rank = axes + 2};
+    for (int i = 0; i < axes; i++) {
+        kernel.dim[i] = w.size[i];
+    }
+    kernel.dim[axes] = in / groups;
+    kernel.dim[axes + 1] = out;
+    dlt_value *x = dlt_input(b, "x", dlt_real(b), image), *k = dlt_input(b, "kernel", dlt_real(b), kernel);
+    if (pick(&d, 0, 1) == 0) {
+        x = dlt_relu(b, x);
+    }
+    dlt_value *y = dlt_conv(b, x, k, &w, groups);
+    const int64_t how = pick(&d, 0, 3);
+    if (how > 0) {
+        y = dlt_add(b, y, dlt_input(b, "bias", dlt_real(b), DLT_SHAPE(out)));
+    }
+    if (how > 1) {
+        y = dlt_relu(b, y);
+    }
+    if (how > 2) {
+        y = dlt_mul(b, y, dlt_input(b, "scale", dlt_real(b), dlt_shape_of(y)));
+    }
+    dlt_output(b, "y", y);
+    dlt_value *loss = dlt_sum_all(b, dlt_mul(b, y, dlt_input(b, "dy", dlt_real(b), dlt_shape_of(y))));
+    dlt_value *const wrt[] = {x, k, b != NULL && how > 0 ? dlt_builder_graph(b)->inputs[2] : x};
+    dlt_value *grads[3];
+    dlt_gradients(b, loss, wrt, 3, grads);
+    dlt_output(b, "dx", grads[0]);
+    dlt_output(b, "dkernel", grads[1]);
+    dlt_output(b, "db", grads[2]);
+}
+
+static void convolutions_match_the_reference(void **state)
+{
+    (void)state;
+    check_many((kernel_case){"convolution", 0, 2e-4, 0, 0, random_convolution}, 40);
+}
+
+static void random_pool(dlt_builder *b, const void *context)
+{
+    const kernel_case *c = context;
+    draw d = {c->seed, 0};
+    static const int64_t channels[] = {1, 3, 16, 17, 32};
+    const int axes = pick(&d, 0, 4) == 0 ? (int)pick(&d, 1, 3) : 2;
+    const dlt_shape image = random_image(&d, axes, channels[pick(&d, 0, 4)]);
+    const dlt_window w = random_window(&d, axes, &image);
+    dlt_value *x = dlt_input(b, "x", dlt_real(b), image);
+    dlt_value *y = pick(&d, 0, 1) == 0 ? dlt_max_pool(b, x, &w) : dlt_avg_pool(b, x, &w);
+    dlt_output(b, "y", y);
+    dlt_value *loss = dlt_sum_all(b, dlt_mul(b, y, dlt_input(b, "dy", dlt_real(b), dlt_shape_of(y))));
+    dlt_value *dx = NULL;
+    dlt_gradients(b, loss, &x, 1, &dx);
+    dlt_output(b, "dx", dx);
+}
+
+static void pools_match_the_reference(void **state)
+{
+    (void)state;
+    check_many((kernel_case){"pool", 0, 1e-5, 0, 0, random_pool}, 40);
+}
+
+/* Keras' MNIST network in small: everything between the first convolution and Flatten stays in blocks. */
+static void small_network(dlt_builder *b, const void *context)
+{
+    (void)context;
+    const dlt_window three = {.axes = 2, .size = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}};
+    const dlt_window two = {.axes = 2, .size = {2, 2}, .stride = {2, 2}, .dilation = {1, 1}};
+    dlt_value *x = dlt_input(b, "x", dlt_real(b), DLT_SHAPE(4, 14, 14, 1));
+    dlt_value *k1 = dlt_input(b, "k1", dlt_real(b), DLT_SHAPE(3, 3, 1, 16));
+    dlt_value *b1 = dlt_input(b, "b1", dlt_real(b), DLT_SHAPE(16));
+    dlt_value *k2 = dlt_input(b, "k2", dlt_real(b), DLT_SHAPE(3, 3, 16, 32));
+    dlt_value *b2 = dlt_input(b, "b2", dlt_real(b), DLT_SHAPE(32));
+    dlt_value *w = dlt_input(b, "w", dlt_real(b), DLT_SHAPE(128, 10));
+    dlt_value *y = dlt_max_pool(b, dlt_relu(b, dlt_add(b, dlt_conv(b, x, k1, &three, 1), b1)), &two);
+    y = dlt_max_pool(b, dlt_relu(b, dlt_add(b, dlt_conv(b, y, k2, &three, 1), b2)), &two);
+    y = dlt_matmul(b, dlt_flatten(b, y), w, false, false);
+    dlt_value *loss = dlt_mean_all(b, dlt_softmax_xent(b, y, dlt_input(b, "label", DLT_I32, DLT_SHAPE(4))));
+    dlt_output(b, "loss", loss);
+    dlt_value *const wrt[] = {k1, b1, k2, b2, w};
+    static const char *const names[] = {"dk1", "db1", "dk2", "db2", "dw"};
+    dlt_value *grads[5];
+    dlt_gradients(b, loss, wrt, 5, grads);
+    for (int i = 0; i < 5; i++) {
+        dlt_output(b, names[i], grads[i]);
+    }
+}
+
+static void a_network_stays_in_blocks(void **state)
+{
+    (void)state;
+    kernel_case c = {"small network", 1, 1e-4, 0, 0, small_network};
+    check_case(&c);
+    test_program *t = test_compile(small_network, &c, &(test_options){.batch = 4});
+    /* one to Flatten and one back; the kernels are inputs here, so they and their gradients are reordered too */
+    if (getenv("DLT_TEST_VERBOSE") != NULL) {
+        dlt_buf text = {0};
+        dlt_graph_dump(t->graph, &text);
+        fputs(text.data, stderr);
+        dlt_buf_release(&text);
+    }
+    assert_int_equal(test_nodes(t, DLT_OP_REORDER), 4);
+    test_release(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +484,9 @@ int main(void)
         cmocka_unit_test(scalars_and_integers_match_the_reference),
         cmocka_unit_test(long_reductions_match_the_reference),
         cmocka_unit_test(products_match_the_reference),
+        cmocka_unit_test(convolutions_match_the_reference),
+        cmocka_unit_test(pools_match_the_reference),
+        cmocka_unit_test(a_network_stays_in_blocks),
     };
     if (getenv("DLT_TEST_SEED") == NULL) {
         print_message("seed %llu\n", (unsigned long long)seed);

@@ -2,6 +2,8 @@
 #include "backend/cpu/simd/ew.h"
 
 extern const dlt_gemm_ops DLT_SIMD(gemm);
+extern const dlt_conv_ops DLT_SIMD(conv);
+extern const dlt_pool_ops DLT_SIMD(pool);
 extern const dlt_simd DLT_SIMD(table);
 const dlt_simd DLT_SIMD(table) = {
     .lanes = VW,
@@ -11,5 +13,7 @@ const dlt_simd DLT_SIMD(table) = {
     .store = DLT_SIMD(store),
     .shape = {&DLT_SIMD(shape_f32), &DLT_SIMD(shape_f64), &DLT_SIMD(shape_i64)},
     .gemm = &DLT_SIMD(gemm),
+    .conv = &DLT_SIMD(conv),
+    .pool = &DLT_SIMD(pool),
     .reduce = {&DLT_SIMD(reduce_f32), &DLT_SIMD(reduce_f64), &DLT_SIMD(reduce_i64)},
 };

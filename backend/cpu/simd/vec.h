@@ -235,6 +235,41 @@ VEC float vlargest(vf a)
     return x[0];
 }
 
+/* Lanes as bytes: 0..255. */
+VEC void vstore_bytes(uint8_t *p, vi a, int64_t n)
+{
+#if defined(DLT_ISA_avx512)
+    if (n >= VW) {
+        _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(a));
+        return;
+    }
+#endif
+    int32_t x[VW];
+    memcpy(x, &a, sizeof x);
+    for (int64_t i = 0; i < n && i < VW; i++) {
+        p[i] = (uint8_t)x[i];
+    }
+}
+VEC vi vload_bytes(const uint8_t *p, int64_t n)
+{
+#if defined(DLT_ISA_avx512)
+    if (n >= VW) {
+        return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+    }
+#elif defined(DLT_ISA_avx2)
+    if (n >= VW) {
+        return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p));
+    }
+#endif
+    int32_t x[VW] = {0};
+    vi a;
+    for (int64_t i = 0; i < n && i < VW; i++) {
+        x[i] = p[i];
+    }
+    memcpy(&a, x, sizeof a);
+    return a;
+}
+
 #define DLT_SIMD_JOIN2(name, isa) dlt_simd_##name##_##isa
 #define DLT_SIMD_JOIN(name, isa) DLT_SIMD_JOIN2(name, isa)
 /* Name of something shared between the sources of one instruction set. */
