@@ -1,4 +1,4 @@
-/* backend/cpu/matmul.c: matrix products, by OpenBLAS on tiles or by packed micro-kernels.
+/* backend/cpu/matmul.c: matrix products, by packed micro-kernels or by OpenBLAS on tiles.
  *
  * The result is cut into blocks of rows and columns, each computed by one task over the whole depth; where there are too
  * few blocks the depth is split too, partial results lie in workspace and phase 1 joins them pairwise. An epilogue runs on
@@ -200,7 +200,11 @@ const dlt_cpu_kernel dlt_cpu_gemm_packed = {.name = "gemm_packed",
                                             .prepare = packed_prepare,
                                             .run = packed_run};
 
-/* ---- OpenBLAS ---- */
+/* ---- OpenBLAS ----
+ *
+ * The serial build that Debian ships is not safe to call from several threads at once, though it locks its allocator: of
+ * 18,000 equal products on 6 threads of a busy machine a few had other bits (0.3.21; none with a lock around each call, none
+ * on one thread). So all tiles are one task, and the cost says that the other threads wait. */
 
 static const char *blas_declines(const dlt_cpu_query *query)
 {
@@ -222,7 +226,8 @@ static double blas_cost(const dlt_cpu_query *query)
     const shape s = shape_of(query->node);
     const double m = (double)s.rows, n = (double)s.cols, k = (double)s.depth;
     const double tiles = (double)(((s.rows + BLAS_TILE - 1) / BLAS_TILE) * ((s.cols + BLAS_TILE - 1) / BLAS_TILE));
-    return (double)s.batch *
+    const double idle = 2; /* what is not shared out counts as if there were two threads, at least */
+    return idle * (double)s.batch *
            (2 * m * n * k / rate[query->isa] + k * (m * (n / BLAS_TILE + 1) + n * (m / BLAS_TILE + 1)) / 1e9 + tiles * 2e-6);
 }
 
@@ -237,28 +242,15 @@ static bool blas_prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
     p->simd = dlt_simd_of(query->isa);
     p->ops = p->simd->gemm;
     const int64_t tile = p->type == DLT_F64 ? BLAS_TILE / 2 : BLAS_TILE;
-    const double work = 2.0 * (double)p->s.rows * (double)p->s.cols * (double)p->s.depth * (double)p->s.batch;
-    const int64_t wanted = work > 8e6 * 64 ? 64 : (int64_t)(work / 8e6) + 1;
     p->grid = (dlt_gemm_grid){(p->s.rows + tile - 1) / tile, (p->s.cols + tile - 1) / tile, 1, p->s.depth};
-    while (p->s.batch * p->grid.row_blocks * p->grid.col_blocks < wanted) {
-        const int64_t height = p->s.rows / p->grid.row_blocks, width = p->s.cols / p->grid.col_blocks;
-        if (height >= width && height >= 2 * BLAS_LEAST) {
-            p->grid.row_blocks++;
-        } else if (width >= 2 * BLAS_LEAST) {
-            p->grid.col_blocks++;
-        } else {
-            break;
-        }
-    }
     schedule->prepared = p;
     schedule->phases = 1;
-    schedule->tasks[0] = p->s.batch * p->grid.row_blocks * p->grid.col_blocks;
+    schedule->tasks[0] = 1;
     return prepare_epilogue(query, p);
 }
 
-static void blas_run(const dlt_cpu_call *call, int phase, int64_t task)
+static void blas_tile(const dlt_cpu_call *call, const prepared *p, int64_t task)
 {
-    const prepared *p = call->prepared;
     const shape *s = &p->s;
     const dlt_gemm_grid *g = &p->grid;
     const int64_t row_block = task % g->row_blocks, col_block = task / g->row_blocks % g->col_blocks;
@@ -271,7 +263,6 @@ static void blas_run(const dlt_cpu_call *call, int phase, int64_t task)
     const int64_t c = (one * s->rows + row) * s->cols + column;
     const CBLAS_TRANSPOSE ta = s->trans_a ? CblasTrans : CblasNoTrans, tb = s->trans_b ? CblasTrans : CblasNoTrans;
     const blasint lda = (blasint)(s->trans_a ? s->a_col : s->a_row), ldb = (blasint)(s->trans_b ? s->b_col : s->b_row);
-    (void)phase;
     if (p->type == DLT_F64) {
         /* with an epilogue the block goes to scratch; 128 x 128 doubles fit */
         double *to = p->epilogue != NULL ? (double *)call->scratch : (double *)call->out[0] + c;
@@ -289,6 +280,15 @@ static void blas_run(const dlt_cpu_call *call, int phase, int64_t task)
                 (const float *)call->in[1] + b, ldb, 0, to, (blasint)ldc);
     if (p->epilogue != NULL) {
         run_epilogue(call, p, to, ldc, one * s->rows + row, rows, column, cols);
+    }
+}
+
+static void blas_run(const dlt_cpu_call *call, int phase, int64_t task)
+{
+    const prepared *p = call->prepared;
+    (void)phase, (void)task;
+    for (int64_t i = 0; i < p->s.batch * p->grid.row_blocks * p->grid.col_blocks; i++) {
+        blas_tile(call, p, i);
     }
 }
 

@@ -107,6 +107,12 @@ static void check_case(const kernel_case *c)
             test_close(what, y, truth[i], n, c->tolerance);
             free(y);
         }
+        if (getenv("DLT_TEST_VERBOSE") != NULL) {
+            dlt_buf text = {0};
+            dlt_graph_dump(t->graph, &text);
+            fputs(text.data, stderr);
+            dlt_buf_release(&text);
+        }
         void *first = test_bytes(t, &bytes);
         test_release(t);
         for (int way = 0; way < 5; way++) { /* 1: unfused and without reuse of memory; else more threads */
@@ -467,12 +473,6 @@ static void a_network_stays_in_blocks(void **state)
     check_case(&c);
     test_program *t = test_compile(small_network, &c, &(test_options){.batch = 4});
     /* one to Flatten and one back; the kernels are inputs here, so they and their gradients are reordered too */
-    if (getenv("DLT_TEST_VERBOSE") != NULL) {
-        dlt_buf text = {0};
-        dlt_graph_dump(t->graph, &text);
-        fputs(text.data, stderr);
-        dlt_buf_release(&text);
-    }
     assert_int_equal(test_nodes(t, DLT_OP_REORDER), 4);
     test_release(t);
 }
