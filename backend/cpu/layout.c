@@ -28,7 +28,7 @@ static double follow(const dlt_node *n, dlt_layout *layouts, int leader)
     }
     for (int i = 0; i < n->input_count + n->output_count; i++) {
         const dlt_value *v = i < n->input_count ? n->inputs[i] : n->outputs[i - n->input_count];
-        layouts[i] = v->shape.rank == first->rank ? layout : row_major;
+        layouts[i] = v->shape.rank == first->rank ? layout : row_major; /* the others have one number a channel */
     }
     return 1e-6;
 }
@@ -56,7 +56,10 @@ double dlt_cpu_layout(void *self, const dlt_node *node, dlt_layout *layouts)
     case DLT_OP_MAX_POOL:
     case DLT_OP_AVG_POOL:
     case DLT_OP_AVG_POOL_DX:
+    case DLT_OP_BATCH_NORM:
         return follow(node, layouts, 0);
+    case DLT_OP_BATCH_NORM_DX: /* with x, which the forward pass left */
+        return follow(node, layouts, 1);
     case DLT_OP_MAX_POOL_DX: /* the indices lie as the forward pass left them */
         return follow(node, layouts, 1);
     default:

@@ -105,6 +105,35 @@ typedef struct dlt_pool_ops {
     void (*avg_dx)(float *dx, const float *dy, const dlt_pool_row *r, float count);
 } dlt_pool_ops;
 
+/** Some rows of some channels: `segments` times `rows` rows of `width` floats. */
+typedef struct dlt_channel_rows {
+    int64_t segments, segment_step, rows, row_step, width;
+} dlt_channel_rows;
+
+/** Softmax and norms (simd/norm.c). Any result may be NULL where the comment says so. */
+typedef struct dlt_norm_ops {
+    void (*softmax)(float *y, const float *x, int64_t n);
+    void (*softmax_dx)(float *dx, const float *dy, const float *y, int64_t n);
+    /** Loss of one row; y (may be NULL): probabilities. t: probabilities of the target, or NULL: its class. */
+    float (*xent)(float *y, const float *x, const float *t, int64_t target, int64_t n);
+    /** One row: y = (x - mean) rstd gamma + beta; gamma, beta, y may be NULL. stats: mean, variance, rstd. */
+    void (*layer)(float *y, float stats[3], const float *x, const float *gamma, const float *beta, float epsilon, int64_t n);
+    /** One row; gamma, dx may be NULL; dgamma, dbeta (may be NULL) are added to. */
+    void (*layer_dx)(float *dx, float *dgamma, float *dbeta, const float *dy, const float *x, float mean, float rstd,
+                     const float *gamma, int64_t n);
+    /** Mean and sum of squared distances from it, of each channel. */
+    void (*moments)(float *mean, float *squares, const float *x, const dlt_channel_rows *r);
+    /** y = (x - mean) rstd gamma + beta, gamma and beta not NULL. */
+    void (*batch)(float *y, const float *x, const float *mean, const float *rstd, const float *gamma, const float *beta,
+                  const dlt_channel_rows *r);
+    /** Sums of dy and of dy (x - mean) rstd. */
+    void (*batch_sums)(float *sum, float *product, const float *dy, const float *x, const float *mean, const float *rstd,
+                       const dlt_channel_rows *r);
+    /** dx = scale (dy - a - (x - mean) rstd b), all but dy and x one number a channel. */
+    void (*batch_dx)(float *dx, const float *dy, const float *x, const float *mean, const float *rstd, const float *scale,
+                     const float *a, const float *b, const dlt_channel_rows *r);
+} dlt_norm_ops;
+
 typedef struct dlt_simd {
     int lanes; /* floats in a vector */
 
@@ -117,6 +146,7 @@ typedef struct dlt_simd {
     const dlt_gemm_ops *gemm;
     const dlt_conv_ops *conv;
     const dlt_pool_ops *pool;
+    const dlt_norm_ops *norm;
 } dlt_simd;
 
 /** The table of an instruction set that this build has (on other machines than x86 only plain). */

@@ -440,6 +440,86 @@ static void pools_match_the_reference(void **state)
     check_many((kernel_case){"pool", 0, 1e-5, 0, 0, random_pool}, 40);
 }
 
+/* ---- softmax and norms ---- */
+
+static void random_norm(dlt_builder *b, const void *context)
+{
+    const kernel_case *c = context;
+    draw d = {c->seed, 0};
+    const dlt_shape s = DLT_SHAPE(pick(&d, 1, 40), pick(&d, 1, 30), pick(&d, 1, 70));
+    dlt_value *x = dlt_mul_c(b, dlt_input(b, "x", dlt_real(b), s), 3), *y = NULL;
+    dlt_value *wrt[3] = {x, x, x}, *grads[3];
+    dlt_value *gamma = dlt_input(b, "gamma", dlt_real(b), DLT_SHAPE(s.dim[2]));
+    dlt_value *beta = dlt_input(b, "beta", dlt_real(b), DLT_SHAPE(s.dim[2]));
+    const int64_t how = pick(&d, 0, 5);
+    const bool has_gamma = pick(&d, 0, 1) == 0, has_beta = pick(&d, 0, 1) == 0;
+    if (how == 0) {
+        y = dlt_softmax(b, x);
+    } else if (how == 1) {
+        y = dlt_softmax_xent(b, x, dlt_input(b, "class", DLT_I32, DLT_SHAPE(s.dim[0], s.dim[1])));
+    } else if (how == 2) {
+        y = dlt_softmax_xent(b, x, dlt_input(b, "target", dlt_real(b), s));
+    } else if (how == 3) {
+        y = dlt_layer_norm(b, x, has_gamma ? gamma : NULL, has_beta ? beta : NULL, 1, 1e-3);
+    } else {
+        dlt_value *mean, *variance;
+        x = wrt[0] = wrt[1] = wrt[2] = dlt_add_c(b, x, 10); /* a mean that is large against the spread */
+        y = dlt_batch_norm(b, x, has_gamma ? gamma : NULL, has_beta ? beta : NULL, 1e-3, &mean, &variance);
+        dlt_output(b, "mean", mean);
+        dlt_output(b, "variance", variance);
+    }
+    if (how >= 3) {
+        wrt[1] = has_gamma ? gamma : x;
+        wrt[2] = has_beta ? beta : x;
+    }
+    dlt_output(b, "y", y);
+    dlt_value *loss = dlt_sum_all(b, dlt_mul(b, y, dlt_input(b, "dy", dlt_real(b), dlt_shape_of(y))));
+    dlt_gradients(b, loss, wrt, 3, grads);
+    dlt_output(b, "dx", grads[0]);
+    dlt_output(b, "dgamma", grads[1]);
+    dlt_output(b, "dbeta", grads[2]);
+}
+
+static void norms_match_the_reference(void **state)
+{
+    (void)state;
+    check_many((kernel_case){"norm", 0, 5e-4, 0, 0, random_norm}, 40);
+}
+
+/* Convolution, batch norm, relu, pool, convolution: as in a residual network. */
+static void norm_in_blocks(dlt_builder *b, const void *context)
+{
+    (void)context;
+    const dlt_window three = {.axes = 2, .size = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}, .before = {1, 1}, .after = {1, 1}};
+    const dlt_window half = {.axes = 2, .size = {3, 3}, .stride = {2, 2}, .dilation = {1, 1}, .before = {0, 0}, .after = {1, 1}};
+    dlt_value *x = dlt_input(b, "x", dlt_real(b), DLT_SHAPE(4, 12, 12, 3)), *mean, *variance;
+    dlt_value *k1 = dlt_input(b, "k1", dlt_real(b), DLT_SHAPE(3, 3, 3, 32));
+    dlt_value *gamma = dlt_input(b, "gamma", dlt_real(b), DLT_SHAPE(32)), *beta = dlt_input(b, "beta", dlt_real(b), DLT_SHAPE(32));
+    dlt_value *k2 = dlt_input(b, "k2", dlt_real(b), DLT_SHAPE(3, 3, 32, 32));
+    dlt_value *y = dlt_batch_norm(b, dlt_conv(b, x, k1, &three, 1), gamma, beta, 1e-3, &mean, &variance);
+    dlt_value *z = dlt_relu(b, y);
+    z = dlt_conv(b, dlt_avg_pool(b, z, &half), k2, &three, 1);
+    z = dlt_mean(b, z, 6, false);
+    dlt_output(b, "z", z);
+    dlt_output(b, "mean", mean);
+    dlt_output(b, "variance", variance);
+    dlt_value *loss = dlt_sum_all(b, dlt_square(b, z));
+    dlt_value *const wrt[] = {k1, gamma, beta, k2};
+    static const char *const names[] = {"dk1", "dgamma", "dbeta", "dk2"};
+    dlt_value *grads[4];
+    dlt_gradients(b, loss, wrt, 4, grads);
+    for (int i = 0; i < 4; i++) {
+        dlt_output(b, names[i], grads[i]);
+    }
+}
+
+static void norms_run_in_blocks(void **state)
+{
+    (void)state;
+    kernel_case c = {"norm in blocks", 3, 1e-3, 0, 0, norm_in_blocks};
+    check_case(&c);
+}
+
 /* Keras' MNIST network in small: everything between the first convolution and Flatten stays in blocks. */
 static void small_network(dlt_builder *b, const void *context)
 {
@@ -486,6 +566,8 @@ int main(void)
         cmocka_unit_test(products_match_the_reference),
         cmocka_unit_test(convolutions_match_the_reference),
         cmocka_unit_test(pools_match_the_reference),
+        cmocka_unit_test(norms_match_the_reference),
+        cmocka_unit_test(norms_run_in_blocks),
         cmocka_unit_test(a_network_stays_in_blocks),
     };
     if (getenv("DLT_TEST_SEED") == NULL) {

@@ -4,6 +4,7 @@
 extern const dlt_gemm_ops DLT_SIMD(gemm);
 extern const dlt_conv_ops DLT_SIMD(conv);
 extern const dlt_pool_ops DLT_SIMD(pool);
+extern const dlt_norm_ops DLT_SIMD(norm);
 extern const dlt_simd DLT_SIMD(table);
 const dlt_simd DLT_SIMD(table) = {
     .lanes = VW,
@@ -15,5 +16,6 @@ const dlt_simd DLT_SIMD(table) = {
     .gemm = &DLT_SIMD(gemm),
     .conv = &DLT_SIMD(conv),
     .pool = &DLT_SIMD(pool),
+    .norm = &DLT_SIMD(norm),
     .reduce = {&DLT_SIMD(reduce_f32), &DLT_SIMD(reduce_f64), &DLT_SIMD(reduce_i64)},
 };
