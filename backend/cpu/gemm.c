@@ -60,6 +60,9 @@ dlt_gemm_grid dlt_gemm_cut(const dlt_gemm_ops *ops, int64_t rows, int64_t cols, 
     const double fair = work * (double)batch / enough;
     const int64_t wanted = divide_up(fair > 64 ? 64 : fair < 1 ? 1 : (int64_t)fair, batch > 0 ? batch : 1);
     dlt_gemm_grid g = {divide_up(rows, DLT_GEMM_ROWS), divide_up(cols, DLT_GEMM_COLS), 1, depth};
+    if (rows == 0 || cols == 0) {
+        return (dlt_gemm_grid){1, 1, 1, depth};
+    }
     while (g.row_blocks * g.col_blocks < wanted) {
         const int64_t height = rows / g.row_blocks, width = cols / g.col_blocks;
         /* packing a row of A costs about twice as much as a column of B: keep blocks wide */

@@ -108,6 +108,10 @@ static bool packed_prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedul
     schedule->prepared = p;
     schedule->phases = 1;
     schedule->tasks[0] = p->s.batch * p->grid.row_blocks * p->grid.col_blocks * p->grid.splits;
+    if (p->s.rows == 0 || p->s.cols == 0) { /* an empty result */
+        schedule->tasks[0] = 0;
+        return true;
+    }
     if (p->grid.splits > 1) {
         const int64_t wanted = p->s.rows * p->s.cols * p->grid.splits / 65536 + 1;
         p->join_rows = (p->s.rows + wanted - 1) / wanted;

@@ -222,7 +222,7 @@ static void find_axes(dlt_tiles *t, const dlt_node *node, const dlt_expr *expr, 
             t->inputs[i].stride[t->axes - 1] = from[i][k];
         }
     }
-    t->row = t->axes > 0 ? t->dim[t->axes - 1] : 1;
+    t->row = t->axes > 0 && t->count > 0 ? t->dim[t->axes - 1] : 1;
 }
 
 static bool is_one(const dlt_tiles *t, const input *in)
