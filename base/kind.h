@@ -148,6 +148,7 @@ enum {
     DLT_FIELD_NOT_IN_RUN = 4,  /* does not change what is trained: left out of the run digest (decisions 29) */
     DLT_FIELD_CHANGEABLE = 8,  /* may change on --resume auto --allow-change */
     DLT_FIELD_AUTO = 16,       /* accepts the word `auto`, which reads as absent */
+    DLT_FIELD_NULL = 64,       /* accepts null, which reads as absent though the default is something else */
     DLT_FIELD_NON_FINITE = 32  /* accepts .inf, -.inf and .nan as well, whatever min and max are */
 };
 
@@ -187,6 +188,7 @@ typedef struct dlt_category {
     size_t count;
     bool named;     /* items take `name:` */
     bool trainable; /* items take `trainable:` */
+    const char *implied; /* kind that a list, or a mapping that names no kind, gives the parameters of; NULL: none */
 } dlt_category;
 
 /** Everything a model file can name. Built once in cmd/ and handed to schema/ (decisions 17). */

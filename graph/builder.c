@@ -192,6 +192,11 @@ dlt_value *dlt_reject_at(dlt_builder *b, dlt_status status, dlt_pos at, const ch
     return NULL;
 }
 
+void dlt_builder_fail(dlt_builder *b)
+{
+    b->failed = true;
+}
+
 bool dlt_uncertain(const dlt_value *a, const dlt_value *b)
 {
     return (a != NULL && a->uncertain) || (b != NULL && b->uncertain);
@@ -212,6 +217,10 @@ dlt_node *dlt_node_add(dlt_builder *b, dlt_op op, dlt_value *const *inputs, int 
             b->failed = true;
             return NULL;
         }
+    }
+    if (g->node_count >= DLT_MAX_NODES) {
+        dlt_reject(b, "the model grows beyond 1,000,000 operations here; lower the `times` of Repeat around it");
+        return NULL;
     }
     dlt_node *node = dlt_arena_alloc(b->arena, 1, sizeof *node);
     dlt_value **in = dlt_arena_alloc(b->arena, (size_t)count, sizeof(dlt_value *));
@@ -386,20 +395,34 @@ static dlt_value *weight(dlt_builder *b, const char *name, const dlt_variable *l
     return v.path != NULL ? dlt_variable_value(b, &v) : dlt_builder_out_of_memory(b);
 }
 
+/* What all weights have in common; the initializer's details are still to be filled in. */
+static dlt_variable learned(const dlt_builder *b, const dlt_weight_params *params, dlt_shape shape)
+{
+    return (dlt_variable){.type = b->options.real,
+                          .shape = shape,
+                          .storage = DLT_PARAM,
+                          .created_trainable = true,
+                          .trainable = b->scopes[b->depth - 1].trainable,
+                          .initializer = params->initializer,
+                          .regularizer = params->regularizer,
+                          .constraint = params->constraint};
+}
+
 dlt_value *dlt_weight_fans(dlt_builder *b, const dlt_weight_params *params, dlt_shape shape, int64_t fan_in,
                            int64_t fan_out)
 {
-    return weight(b, params->name,
-                  &(dlt_variable){.type = b->options.real,
-                                  .shape = shape,
-                                  .storage = DLT_PARAM,
-                                  .created_trainable = true,
-                                  .trainable = b->scopes[b->depth - 1].trainable,
-                                  .initializer = params->initializer,
-                                  .regularizer = params->regularizer,
-                                  .constraint = params->constraint,
-                                  .fan_in = fan_in,
-                                  .fan_out = fan_out});
+    dlt_variable like = learned(b, params, shape);
+    like.fan_in = fan_in;
+    like.fan_out = fan_out;
+    return weight(b, params->name, &like);
+}
+
+dlt_value *dlt_weight_ones(dlt_builder *b, const dlt_weight_params *params, dlt_shape shape, int64_t from, int64_t count)
+{
+    dlt_variable like = learned(b, params, shape);
+    like.ones_from = from;
+    like.ones_count = count;
+    return weight(b, params->name, &like);
 }
 
 dlt_value *dlt_weight(dlt_builder *b, const dlt_weight_params *params, dlt_shape shape)
@@ -545,6 +568,39 @@ dlt_value *dlt_uniform(dlt_builder *b, const char *purpose, dlt_shape shape, boo
     return dlt_node_simple(b, DLT_OP_EW, &samples, 1, &attrs, sizeof attrs, b->options.real, shape);
 }
 
+/* ---- penalties ---- */
+
+/* Notes a penalty: what a regularizer makes of a value, or, where it is NULL, the value itself. */
+static void note_penalty(dlt_builder *b, const dlt_item *regularizer, dlt_value *value)
+{
+    if (b->failed || value == NULL) {
+        return;
+    }
+    if (!dlt_graph_grow(b->arena, &b->penalties, b->penalty_count, &b->penalty_room, sizeof *b->penalties)) {
+        dlt_builder_out_of_memory(b);
+        return;
+    }
+    b->penalties[b->penalty_count++] = (dlt_penalty){regularizer, value};
+}
+
+void dlt_penalise(dlt_builder *b, const dlt_item *regularizer, dlt_value *value)
+{
+    if (regularizer != NULL) {
+        note_penalty(b, regularizer, value);
+    }
+}
+
+void dlt_penalise_by(dlt_builder *b, dlt_value *penalty)
+{
+    note_penalty(b, NULL, penalty);
+}
+
+const dlt_penalty *dlt_penalties(const dlt_builder *b, int *count)
+{
+    *count = b->penalty_count;
+    return b->penalties;
+}
+
 /* ---- the end of a step ---- */
 
 void dlt_guard(dlt_builder *b, dlt_value *const *values, int count)
@@ -614,6 +670,14 @@ dlt_value *dlt_flat_grads(dlt_builder *b, dlt_value *const *grads, int count)
     return flat;
 }
 
+dlt_value *dlt_flat_part(dlt_builder *b, dlt_value *flat, dlt_variable *variable)
+{
+    if (b->failed || flat == NULL || variable == NULL) {
+        return NULL;
+    }
+    return dlt_node_simple(b, DLT_OP_SEGMENT, &flat, 1, &variable, sizeof variable, variable->type, variable->shape);
+}
+
 dlt_value *dlt_flat_slot(dlt_builder *b, const char *name, double constant, dlt_variable **variable)
 {
     dlt_variable like = {.path = dlt_arena_printf(b->arena, "optimizer:%s", name),
@@ -642,7 +706,7 @@ void dlt_assign_flat(dlt_builder *b, dlt_value *flat)
     for (int i = 0; i < all->count; i++) {
         dlt_variable *v = all->list[i];
         if (v->storage == DLT_PARAM && v->trainable) {
-            b->current[i] = dlt_node_simple(b, DLT_OP_SEGMENT, &flat, 1, &v, sizeof v, v->type, v->shape);
+            b->current[i] = dlt_flat_part(b, flat, v);
         }
     }
 }

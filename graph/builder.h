@@ -20,6 +20,8 @@ typedef struct dlt_builder_options {
     int64_t batch;
     uint64_t seed;
 } dlt_builder_options;
+/** A graph of more nodes is refused: nested Repeat grows fast (decisions 38). */
+enum { DLT_MAX_NODES = 1000000 };
 
 /** An empty graph over `variables`. All memory comes from `arena`. */
 dlt_builder *dlt_builder_create(dlt_arena *arena, dlt_variables *variables, const dlt_builder_options *options,
@@ -66,6 +68,8 @@ void dlt_builder_phase(dlt_builder *b, dlt_phase phase);
 dlt_value *dlt_reject(dlt_builder *b, const char *fmt, ...) DLT_PRINTF(2, 3);
 /** The same at a place of its own and with a status of its own. */
 dlt_value *dlt_reject_at(dlt_builder *b, dlt_status status, dlt_pos at, const char *fmt, ...) DLT_PRINTF(4, 5);
+/** Makes the builder sticky without a word: what went wrong was said by another builder (the step of a cell). */
+void dlt_builder_fail(dlt_builder *b);
 /** True (and nothing is said) if any of the values is uncertain: then sizes are not yet to be complained about. */
 bool dlt_uncertain(const dlt_value *a, const dlt_value *b);
 
@@ -76,6 +80,8 @@ dlt_value *dlt_weight(dlt_builder *b, const dlt_weight_params *params, dlt_shape
 /** The same with fans of its own for the initializer (attention projections). */
 dlt_value *dlt_weight_fans(dlt_builder *b, const dlt_weight_params *params, dlt_shape shape, int64_t fan_in,
                            int64_t fan_out);
+/** The same, but elements from..from+count-1 start as 1 whatever the initializer says (forget gates of LSTM). */
+dlt_value *dlt_weight_ones(dlt_builder *b, const dlt_weight_params *params, dlt_shape shape, int64_t from, int64_t count);
 /** A weight that no gradient updates: moving statistics, fitted numbers. initializer NULL: starts as `constant`. */
 dlt_value *dlt_state(dlt_builder *b, const char *name, dlt_dtype type, dlt_shape shape, const dlt_item *initializer,
                      double constant);
@@ -290,6 +296,7 @@ typedef struct dlt_rnn_body {
                           outputs: "s0", "s1", ...: the new states */
     int states, params;
 } dlt_rnn_body;
+/** The first parameter of all but OTHER is the recurrent kernel (U, P); GRU's second is its recurrent bias (P), if any. */
 typedef enum dlt_rnn_cell {
     DLT_RNN_OTHER,
     DLT_RNN_SIMPLE,
@@ -333,8 +340,8 @@ typedef struct dlt_attention_attrs {
     bool causal;    /* query i sees keys j <= i */
     bool has_mask;  /* filled in by dlt_attention */
     double dropout; /* on the probabilities; 0: none */
-    uint32_t stream;
-    uint64_t seed;
+    uint32_t stream; /* of the draw; 0: that of "dropout" */
+    uint64_t seed;   /* filled in by dlt_attention */
 } dlt_attention_attrs;
 /**
  * softmax(scale q k^T + masks) v for q, k (B, T, H, D), v (B, S, H, E): (B, T, H, E). mask: uint8 (B, S) keys to see, or
@@ -348,6 +355,22 @@ dlt_value *dlt_attention(dlt_builder *b, dlt_value *q, dlt_value *k, dlt_value *
  * output. The graph must read no variables.
  */
 void dlt_inline(dlt_builder *b, const dlt_graph *graph, dlt_value *const *inputs, dlt_value **outputs);
+
+/* ---- penalties: activity_regularizer ---- */
+
+typedef struct dlt_penalty {
+    const dlt_item *regularizer; /* category "regularizer"; NULL: value is the penalty itself, a scalar */
+    dlt_value *value;            /* its first axis is the batch, or samples times steps inside dlt_scope_fold */
+} dlt_penalty;
+/** Asks the trainer to add regularizer(value) / batch to the loss. regularizer NULL: nothing. */
+void dlt_penalise(dlt_builder *b, const dlt_item *regularizer, dlt_value *value);
+/** The same with a scalar that is added as it is. */
+void dlt_penalise_by(dlt_builder *b, dlt_value *penalty);
+/**
+ * What was asked for so far, in order. Rows of a batch that are padding would count in it: a program with penalties is not
+ * padded (decisions 14).
+ */
+const dlt_penalty *dlt_penalties(const dlt_builder *b, int *count);
 
 /* ---- the step ---- */
 
@@ -369,6 +392,8 @@ void dlt_guard(dlt_builder *b, dlt_value *const *values, int count);
  */
 dlt_value *dlt_flat_params(dlt_builder *b);
 dlt_value *dlt_flat_grads(dlt_builder *b, dlt_value *const *grads, int count);
+/** The part of such a vector, or of a slot, that belongs to a trainable variable, in the variable's shape. */
+dlt_value *dlt_flat_part(dlt_builder *b, dlt_value *flat, dlt_variable *variable);
 /** Optimizer slot of the shape of the flat parameters; `name` is "m", "v", ... */
 dlt_value *dlt_flat_slot(dlt_builder *b, const char *name, double constant, dlt_variable **variable);
 /** Sets all trainable variables from one vector; dlt_current then gives each its part. */

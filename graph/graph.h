@@ -149,6 +149,7 @@ struct dlt_variable {
     const dlt_item *initializer, *regularizer, *constraint; /* NULL: none */
     double constant;     /* first value where there is no initializer */
     int64_t fan_in, fan_out; /* for the initializer; 0: by the shape's rule */
+    int64_t ones_from, ones_count; /* these elements start as 1 whatever the initializer says; count 0: none */
     dlt_pos pos;
     const char *layer;
     /* set by the memory plan of the main program, the same for all */

@@ -28,6 +28,8 @@ struct dlt_builder {
     dlt_value *flat;     /* what dlt_assign_flat was given, or NULL */
     dlt_names streams;   /* random streams used so far, and how often */
     bool guarded;
+    dlt_penalty *penalties;
+    int penalty_count, penalty_room;
     void *context;
 };
 

@@ -24,7 +24,7 @@ dlt_value *dlt_attention(dlt_builder *b, dlt_value *q, dlt_value *k, dlt_value *
         in[count++] = mask;
     }
     if (attrs.dropout > 0) {
-        attrs.stream = dlt_stream(b, "dropout");
+        attrs.stream = attrs.stream != 0 ? attrs.stream : dlt_stream(b, "dropout");
         attrs.seed = b->options.seed;
         in[count++] = dlt_samples(b);
     }

@@ -11,8 +11,8 @@ uint32_t dlt_axes_from(const dlt_value *x, int first)
 
 uint32_t dlt_axis_bit(const dlt_value *x, int axis)
 {
-    const int rank = x != NULL ? x->shape.rank : 0;
-    return UINT32_C(1) << (axis < 0 ? rank + axis : axis);
+    const int bit = axis < 0 ? (x != NULL ? x->shape.rank : 0) + axis : axis;
+    return bit >= 0 ? UINT32_C(1) << bit : 0; /* none: x is NULL after a failure */
 }
 
 dlt_value *dlt_reduce(dlt_builder *b, dlt_reduce_kind kind, dlt_value *x, uint32_t axes, bool keep)

@@ -4,6 +4,8 @@
 #include "base/names.h"
 #include "base/text.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #define DLT_LAYER(Name, file) extern const dlt_layer_desc dlt_layer_##file;
@@ -17,17 +19,25 @@ const dlt_layer_desc *const dlt_layers[] = {
     NULL,
 };
 
+const dlt_kind *const dlt_layer_kinds[] = {
+#define DLT_LAYER(Name, file) &dlt_layer_##file.kind,
+#include "layers/layers.def"
+#undef DLT_LAYER
+};
+const size_t dlt_layer_kind_count = DLT_COUNT(dlt_layer_kinds);
+
 /* A layer that was built, for Reuse to find again. */
 typedef struct built {
     const dlt_item *item;
     const char *path, *group; /* absolute */
+    bool trainable;           /* it and all around it */
     struct built *next;
 } built;
 
 /* One list of layers being built; lists nest. */
 typedef struct frame {
-    dlt_names names;    /* names taken in this list */
-    built *layers;      /* newest first */
+    dlt_names names; /* names taken in this list */
+    built *layers;   /* newest first */
     struct frame *above;
 } frame;
 
@@ -37,7 +47,10 @@ typedef struct model {
     const dlt_fitted *fitted;
     dlt_value *const *inputs;
     int input_count;
-    bool reversed;
+    const dlt_item *item; /* the layer that is being built */
+    bool trainable;       /* it and all around it */
+    bool reused;
+    dlt_layer_call call;
     dlt_layer_visit *visit;
     void *visit_context;
 } model;
@@ -47,9 +60,9 @@ static model *model_of(const dlt_builder *b)
     return dlt_builder_context(b);
 }
 
-bool dlt_layer_reversed(const dlt_builder *b)
+dlt_layer_call dlt_layer_called(const dlt_builder *b)
 {
-    return model_of(b)->reversed;
+    return model_of(b)->call;
 }
 
 dlt_value *const *dlt_layer_inputs(const dlt_builder *b, int *count)
@@ -63,17 +76,74 @@ const dlt_fitted *dlt_layer_fitted(const dlt_builder *b)
     return model_of(b)->fitted;
 }
 
-/* Builds `item` in the present scope and sees to the mask. */
-static dlt_value *build_here(dlt_builder *b, const dlt_item *item, dlt_value *in)
+const dlt_item *dlt_layer_item(const dlt_builder *b)
+{
+    return model_of(b)->item;
+}
+
+bool dlt_layer_first(const dlt_builder *b)
+{
+    const frame *f = model_of(b)->frame;
+    return f == NULL || (f->layers == NULL && f->above == NULL);
+}
+
+dlt_value *dlt_layer_reject(dlt_builder *b, const char *field, const char *fmt, ...)
+{
+    const model *m = model_of(b);
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    /* a layer that is used again is complained about where it is used, not where its field was written */
+    const dlt_pos at = m->reused ? dlt_scope_pos(b) : dlt_item_pos(m->item, field);
+    return dlt_reject_at(b, DLT_E_CONFIG, at.line > 0 ? at : dlt_scope_pos(b), "%s", text);
+}
+
+const dlt_item *dlt_layer_activity_regularizer(const dlt_item *item)
+{
+    for (const dlt_field *f = item->kind->fields; f != NULL && f->name != NULL; f++) {
+        if (f->type == DLT_FIELD_ITEM && strcmp(f->name, "activity_regularizer") == 0) {
+            const void *place = (const char *)item->params + f->offset;
+            return *(const dlt_item *const *)place;
+        }
+    }
+    return NULL;
+}
+
+/* Builds `item` in the present scope, and sees to the mask and to the penalty on the output. */
+static dlt_value *build_here(dlt_builder *b, const dlt_item *item, dlt_value *in, dlt_layer_call call)
 {
     const dlt_layer_desc *layer = dlt_layer_of(item);
+    model *m = model_of(b);
+    if (dlt_builder_failed(b)) {
+        return NULL;
+    }
+    if (in == NULL && !layer->starts) {
+        return dlt_reject(
+            b, "the shape of what comes into %s is not known; begin the layers with Input: {shape: [...]}",
+            item->kind->name);
+    }
+    const dlt_item *outside = m->item;
+    const bool trainable = m->trainable;
+    const dlt_layer_call outer_call = m->call;
+    m->item = item;
+    m->trainable = trainable && item->trainable;
+    m->call = call;
     dlt_value *out = layer->build(b, item->params, in);
+    m->item = outside;
+    m->trainable = trainable;
+    m->call = outer_call;
+    if (!call.no_penalty && dlt_builder_mode(b) != DLT_MODE_PREDICT) {
+        dlt_penalise(b, dlt_layer_activity_regularizer(item), out);
+    }
     if (out == NULL || in == NULL || out == in) {
         return out;
     }
     if (layer->mask == DLT_MASK_PASS) {
         out->mask = in->mask;
-    } else if (layer->mask == DLT_MASK_DROP && in->mask != NULL && dlt_builder_mode(b) == DLT_MODE_TRAIN) {
+    } else if (layer->mask == DLT_MASK_DROP && in->mask != NULL && out->mask == NULL &&
+               dlt_builder_mode(b) == DLT_MODE_TRAIN) {
         dlt_warn(dlt_builder_diag(b), item->pos,
                  "%s drops the mask that the layers before it made: padding counts as data from here on",
                  item->kind->name);
@@ -81,12 +151,77 @@ static dlt_value *build_here(dlt_builder *b, const dlt_item *item, dlt_value *in
     return out;
 }
 
-dlt_value *dlt_layer_apply(dlt_builder *b, const dlt_item *item, const char *name, const char *group, dlt_value *in)
+dlt_value *dlt_layer_apply_as(dlt_builder *b, const dlt_item *item, const char *name, const char *group,
+                              dlt_value *in, dlt_layer_call call)
 {
     dlt_scope_enter(b, name, group, item->pos, item->trainable);
-    dlt_value *out = build_here(b, item, in);
+    dlt_value *out = build_here(b, item, in, call);
     dlt_scope_leave(b);
     return out;
+}
+
+dlt_value *dlt_layer_apply(dlt_builder *b, const dlt_item *item, const char *name, const char *group,
+                           dlt_value *in)
+{
+    return dlt_layer_apply_as(b, item, name, group, in, (dlt_layer_call){0});
+}
+
+const char *dlt_layer_inner_name(dlt_builder *b, const dlt_item *item, const char *prefix)
+{
+    char snake[160];
+    dlt_snake_case(item->kind->name, snake, sizeof snake);
+    const char *own = item->name != NULL ? item->name : snake;
+    return dlt_arena_printf(dlt_builder_graph(b)->arena, "%s%s", dlt_text_starts(own, prefix) ? "" : prefix,
+                            own);
+}
+
+void dlt_layer_children(const dlt_item *item, void (*visit)(void *context, const dlt_item *child),
+                        void *context)
+{
+    const char *params = item->params;
+    for (const dlt_field *f = item->kind->fields; f != NULL && f->name != NULL; f++) {
+        if (f->category == NULL || strcmp(f->category, "layer") != 0) {
+            continue;
+        }
+        const void *place = params + f->offset;
+        dlt_item_lists lists = {0};
+        if (f->type == DLT_FIELD_ITEM) {
+            const dlt_item *child = *(const dlt_item *const *)place;
+            if (child != NULL) {
+                visit(context, child);
+            }
+        } else if (f->type == DLT_FIELD_ITEMS) {
+            lists = (dlt_item_lists){1, place};
+        } else if (f->type == DLT_FIELD_ITEM_LISTS) {
+            lists = *(const dlt_item_lists *)place;
+        }
+        for (size_t i = 0; i < lists.count; i++) {
+            for (size_t k = 0; k < lists.at[i].count; k++) {
+                visit(context, lists.at[i].at[k]);
+            }
+        }
+    }
+}
+
+typedef struct search {
+    bool (*test)(const dlt_item *item);
+    bool found;
+} search;
+
+static void look_into(void *context, const dlt_item *item)
+{
+    search *s = context;
+    s->found = s->found || s->test(item);
+    if (!s->found) {
+        dlt_layer_children(item, look_into, s);
+    }
+}
+
+bool dlt_layer_any(const dlt_item *item, bool (*test)(const dlt_item *item))
+{
+    search s = {.test = test};
+    look_into(&s, item);
+    return s.found;
 }
 
 /* "dense_1": the class in snake case, numbered from the second of its class in this list (keras-files.md 1.3). */
@@ -100,15 +235,28 @@ static const char *key_of(dlt_builder *b, dlt_names *classes, const dlt_kind *ki
         return NULL;
     }
     const int64_t number = (*seen)++;
-    return number == 0 ? dlt_arena_string(arena, snake) : dlt_arena_printf(arena, "%s_%lld", snake, (long long)number);
+    return number == 0 ? dlt_arena_string(arena, snake)
+                       : dlt_arena_printf(arena, "%s_%lld", snake, (long long)number);
+}
+
+/*
+ * Name of a layer that the user gave none: its key, with an underscore behind where the user called another layer of the
+ * list so.
+ */
+static const char *name_of(dlt_arena *arena, const dlt_names *given, const char *key)
+{
+    while (key != NULL && dlt_names_find(given, key) != NULL) {
+        key = dlt_arena_printf(arena, "%s_", key);
+    }
+    return key;
 }
 
 /* Builds one member of a list and remembers it by name. */
-static dlt_value *apply_member(dlt_builder *b, frame *f, const dlt_item *item, const char *key, dlt_value *in)
+static dlt_value *apply_member(dlt_builder *b, frame *f, const dlt_item *item, const char *name,
+                               const char *key, dlt_value *in)
 {
     dlt_arena *arena = dlt_builder_graph(b)->arena;
     const dlt_layer_desc *layer = dlt_layer_of(item);
-    const char *name = item->name != NULL ? item->name : key;
     const char *group = layer->no_key ? NULL : dlt_arena_printf(arena, "layers/%s", key);
     int64_t *line = dlt_names_at(&f->names, name, 0);
     built *record = dlt_arena_alloc(arena, 1, sizeof *record);
@@ -122,10 +270,14 @@ static dlt_value *apply_member(dlt_builder *b, frame *f, const dlt_item *item, c
                       (long long)*line);
     }
     *line = item->pos.line > 0 ? (int64_t)item->pos.line : 1;
-    dlt_value *out = build_here(b, item, in);
-    *record = (built){.item = item, .path = dlt_scope_path(b), .group = dlt_scope_group(b), .next = f->layers};
-    f->layers = record;
+    dlt_value *out = build_here(b, item, in, (dlt_layer_call){0});
     const model *m = model_of(b);
+    *record = (built){.item = item,
+                      .path = dlt_scope_path(b),
+                      .group = dlt_scope_group(b),
+                      .trainable = m->trainable && item->trainable,
+                      .next = f->layers};
+    f->layers = record;
     if (m->visit != NULL && out != NULL) {
         m->visit(m->visit_context, item, dlt_scope_path(b), in, out);
     }
@@ -138,21 +290,27 @@ dlt_value *dlt_layers_apply(dlt_builder *b, const dlt_items *items, const char *
     model *m = model_of(b);
     dlt_arena *arena = dlt_builder_graph(b)->arena;
     frame f = {.names = {.arena = arena}, .above = m->frame};
-    dlt_names classes = {.arena = arena}, without_key = {.arena = arena};
+    dlt_names classes = {.arena = arena}, without_key = {.arena = arena}, given = {.arena = arena};
     dlt_value *value = in;
     if (list != NULL) {
         dlt_scope_enter(b, list, list, (dlt_pos){0}, true);
     }
     m->frame = &f;
+    for (size_t i = 0; i < items->count; i++) {
+        if (items->at[i]->name != NULL && dlt_names_at(&given, items->at[i]->name, 0) == NULL) {
+            dlt_reject_at(b, DLT_E_MEMORY, items->at[i]->pos, "out of memory");
+        }
+    }
     for (size_t i = 0; i < items->count && !dlt_builder_failed(b); i++) {
         const dlt_item *item = items->at[i];
         const bool counted = !dlt_layer_of(item)->no_key;
         const char *key = key_of(b, counted ? &classes : &without_key, item->kind);
-        if (key == NULL) {
+        const char *name = item->name != NULL ? item->name : name_of(arena, &given, key);
+        if (key == NULL || name == NULL) {
             value = dlt_reject_at(b, DLT_E_MEMORY, item->pos, "out of memory");
             break;
         }
-        value = apply_member(b, &f, item, key, value);
+        value = apply_member(b, &f, item, name, key, value);
     }
     m->frame = f.above;
     if (list != NULL) {
@@ -164,7 +322,8 @@ dlt_value *dlt_layers_apply(dlt_builder *b, const dlt_items *items, const char *
 dlt_value *dlt_model_apply(dlt_builder *b, const dlt_items *items, dlt_value *in, const dlt_fitted *fitted,
                            dlt_value *const *inputs, int input_count, dlt_layer_visit *visit, void *context)
 {
-    model m = {.fitted = fitted,
+    model m = {.trainable = true,
+               .fitted = fitted,
                .inputs = inputs,
                .input_count = input_count,
                .visit = visit,
@@ -175,7 +334,7 @@ dlt_value *dlt_model_apply(dlt_builder *b, const dlt_items *items, dlt_value *in
     return out;
 }
 
-dlt_value *dlt_layer_reuse(dlt_builder *b, const char *name, bool reverse, dlt_value *in)
+dlt_value *dlt_layers_reuse(dlt_builder *b, const char *name, bool reverse, dlt_value *in)
 {
     model *m = model_of(b);
     const char *known[32] = {NULL};
@@ -190,19 +349,29 @@ dlt_value *dlt_layer_reuse(dlt_builder *b, const char *name, bool reverse, dlt_v
                 }
                 continue;
             }
-            const bool was = m->reversed;
-            m->reversed = reverse;
-            dlt_scope_enter_at(b, r->path, r->group, r->item->trainable);
-            dlt_value *out = build_here(b, r->item, in);
+            if (reverse && !dlt_layer_of(r->item)->reversible) {
+                return dlt_layer_reject(b, "reverse",
+                                        "reverse: true needs a ReversibleEmbedding, but '%s' is a %s", name,
+                                        r->item->kind->name);
+            }
+            const bool reused = m->reused, trainable = m->trainable;
+            m->reused = true;
+            m->trainable = r->trainable;
+            dlt_scope_enter_at(b, r->path, r->group, r->trainable);
+            dlt_value *out = build_here(b, r->item, in, (dlt_layer_call){.reversed = reverse});
             dlt_scope_leave(b);
-            m->reversed = was;
+            m->reused = reused;
+            m->trainable = trainable;
             return out;
         }
     }
     const int nearest = dlt_nearest(name, known, count);
     if (nearest >= 0) {
-        return dlt_reject(b, "no layer called '%s' stands before this one; did you mean '%s'?", name, known[nearest]);
+        return dlt_layer_reject(b, "layer", "no layer called '%s' stands before this one; did you mean '%s'?",
+                                name, known[nearest]);
     }
-    return dlt_reject(b, "no layer called '%s' stands before this one; give the layer to use again a name: and use that",
-                      name);
+    return dlt_layer_reject(
+        b, "layer",
+        "no layer called '%s' stands before this one; give the layer to use again a name: and use that",
+        name);
 }

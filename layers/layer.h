@@ -14,7 +14,7 @@
 typedef enum dlt_mask_rule {
     DLT_MASK_PASS, /* the output has the input's mask */
     DLT_MASK_USE,  /* build looks at in->mask and sets the output's itself */
-    DLT_MASK_DROP, /* the output has none; a mask that gets lost is warned about */
+    DLT_MASK_DROP, /* the output has none unless build made one; a mask that gets lost is warned about */
     DLT_MASK_END   /* the output has none, and that is as it should be */
 } dlt_mask_rule;
 
@@ -61,13 +61,29 @@ typedef struct dlt_adapt_layer {
                    size_t count);
 } dlt_adapt_layer;
 
+/** What one call of a layer asks beside its parameters: Reuse, Bidirectional and TimeDistributed say it. */
+typedef struct dlt_layer_call {
+    bool reversed;    /* Reuse with `reverse: true`: only of layers that are `reversible` */
+    bool flipped;     /* recurrent: in the direction opposite to go_backwards */
+    bool zero_masked; /* recurrent: output 0 at masked steps in place of the last output */
+    bool no_penalty;  /* the layer's activity_regularizer is passed over */
+} dlt_layer_call;
+
 typedef struct dlt_layer_desc {
     dlt_kind kind; /* first: a kind of category "layer" is one of these */
     /** The output, or NULL after dlt_reject. `in` is never NULL, but for layers that stand first (Input, tables). */
     dlt_value *(*build)(dlt_builder *b, const void *params, dlt_value *in);
     dlt_mask_rule mask;
     bool no_key;       /* gets no group in weights files (Input, Reuse) */
+    bool starts;       /* may be built with `in` NULL: Input, table layers */
     bool mixes_samples; /* rows of a batch influence each other at inference: no padding of the last batch (decisions 14) */
+    bool reversible;    /* build knows what dlt_layer_call's `reversed` asks */
+    bool recurrent;     /* its parameters begin with dlt_recurrent_params (layers/recurrent.h) */
+    /**
+     * True if, in training, the rows of a batch share something: statistics, or a draw. TimeDistributed then builds the layer
+     * once a step, as Keras does, in place of once for all steps. NULL: they do not.
+     */
+    bool (*joins_samples)(const dlt_item *item);
     const dlt_table_layer *table;
     const dlt_adapt_layer *adapt;
     /**
@@ -79,6 +95,9 @@ typedef struct dlt_layer_desc {
 
 /** All layers, NULL-terminated: layers.def as a table. */
 extern const dlt_layer_desc *const dlt_layers[];
+/** The same as kinds, for the catalogue of a program (cmd/). */
+extern const dlt_kind *const dlt_layer_kinds[];
+extern const size_t dlt_layer_kind_count;
 static inline const dlt_layer_desc *dlt_layer_of(const dlt_item *item)
 {
     return (const dlt_layer_desc *)(const void *)item->kind;
@@ -98,13 +117,61 @@ dlt_value *dlt_model_apply(dlt_builder *b, const dlt_items *items, dlt_value *in
  * weights files ("forward_layer", "layer").
  */
 dlt_value *dlt_layer_apply(dlt_builder *b, const dlt_item *item, const char *name, const char *group, dlt_value *in);
+dlt_value *dlt_layer_apply_as(dlt_builder *b, const dlt_item *item, const char *name, const char *group, dlt_value *in,
+                              dlt_layer_call call);
+/** What such a layer is called: the user's name, or its class in snake case; `prefix` before it. NULL: no memory. */
+const char *dlt_layer_inner_name(dlt_builder *b, const dlt_item *item, const char *prefix);
 /** Builds again, with the same weights, the layer called `name` in the present list or one around it (Reuse). */
-dlt_value *dlt_layer_reuse(dlt_builder *b, const char *name, bool reverse, dlt_value *in);
-/** True while a layer is built by Reuse with `reverse: true`. */
-bool dlt_layer_reversed(const dlt_builder *b);
+dlt_value *dlt_layers_reuse(dlt_builder *b, const char *name, bool reverse, dlt_value *in);
+/** What the present call asks. */
+dlt_layer_call dlt_layer_called(const dlt_builder *b);
+/** The layer that is being built: its place, its name. Reuse: the layer that is used again. */
+const dlt_item *dlt_layer_item(const dlt_builder *b);
+/** True if no other layer of the model was built before this one. */
+bool dlt_layer_first(const dlt_builder *b);
+/** dlt_reject at the place where the present layer's `field` was written. */
+dlt_value *dlt_layer_reject(dlt_builder *b, const char *field, const char *fmt, ...) DLT_PRINTF(3, 4);
+/** Calls `visit` with each layer that stands among the parameters of `item`, in order; not with theirs. */
+void dlt_layer_children(const dlt_item *item, void (*visit)(void *context, const dlt_item *child), void *context);
+/** The layer's activity_regularizer, or NULL. */
+const dlt_item *dlt_layer_activity_regularizer(const dlt_item *item);
+/** True if `test` holds for the layer or one inside it. */
+bool dlt_layer_any(const dlt_item *item, bool (*test)(const dlt_item *item));
 /** INPUT values and fitted values for a table layer's build. */
 dlt_value *const *dlt_layer_inputs(const dlt_builder *b, int *count);
 const dlt_fitted *dlt_layer_fitted(const dlt_builder *b);
+
+/* ---- what many layers share ---- */
+
+enum { DLT_MAX_UNITS = 1 << 24 };
+#define DLT_KERAS_EPSILON 1e-7 /* keras.config.epsilon() */
+
+/** Names for DLT_ENUM: {valid, same}, {channels_last, channels_first}. */
+extern const char *const dlt_padding_names[];
+extern const char *const dlt_data_format_names[];
+enum { DLT_PADDING_VALID, DLT_PADDING_SAME, DLT_PADDING_CAUSAL };
+enum { DLT_CHANNELS_LAST, DLT_CHANNELS_FIRST };
+
+/** x in the real type: integers and bytes are numbers to layers that compute. */
+dlt_value *dlt_as_real(dlt_builder *b, dlt_value *x);
+/** A field `axis` as an axis of x, counted from the front; -1 after a message if there is none or it is the batch axis. */
+int dlt_layer_axis(dlt_builder *b, const char *field, int64_t axis, const dlt_value *x);
+/** (N, C, ...) to (N, ..., C) and back, where format is DLT_CHANNELS_FIRST; else x. */
+dlt_value *dlt_channels_last(dlt_builder *b, dlt_value *x, int format);
+dlt_value *dlt_channels_first(dlt_builder *b, dlt_value *x, int format);
+/** Row of layers that take Keras' activity_regularizer; the member is `const dlt_item *`. layer.c sees to the rest. */
+#define DLT_ACTIVITY_FIELD(T)                                                                                \
+    DLT_ITEM(T, activity_regularizer, "regularizer", null, "penalty on the output, added to the loss")
+/** Name of a random draw; a layer's `seed`, if set, becomes part of it. */
+const char *dlt_layer_draw(dlt_builder *b, const char *purpose, dlt_opt_int seed);
+/** Inverted dropout of x by a mask of `shape`, which broadcasts to x: x / (1 - rate) where u >= rate, else 0. */
+dlt_value *dlt_dropout(dlt_builder *b, dlt_value *x, double rate, dlt_shape shape, const char *draw);
+/** A mask as 0 and 1 of the real type with axes of size 1 behind, so that it has x's rank. */
+dlt_value *dlt_mask_weights(dlt_builder *b, dlt_value *mask, const dlt_value *x);
+/** Mask of a sum, product, ... of values, as Keras' merge layers make it: none if one has none, else where any counts. */
+dlt_value *dlt_mask_either(dlt_builder *b, dlt_value *const *values, int count);
+/** Mask of values joined along their last axis: none if no one has one, else a value without a mask counts everywhere. */
+dlt_value *dlt_mask_joined(dlt_builder *b, dlt_value *const *values, int count);
 
 /* ---- activations: kinds of category "activation", composed of builder calls ---- */
 
@@ -112,9 +179,21 @@ typedef struct dlt_activation_desc {
     dlt_kind kind;
     dlt_value *(*build)(dlt_builder *b, const void *params, dlt_value *x);
 } dlt_activation_desc;
-/** All activations, NULL-terminated. */
+/** All activations, NULL-terminated; and as kinds. */
 extern const dlt_activation_desc *const dlt_activations[];
+extern const dlt_kind *const dlt_activation_kinds[];
+extern const size_t dlt_activation_kind_count;
 /** The activation of x; NULL: linear. */
 dlt_value *dlt_activate(dlt_builder *b, dlt_value *x, const dlt_item *activation);
+/** Its name if it has no parameters or only default ones ("linear" for NULL), else NULL. */
+const char *dlt_activation_name(const dlt_item *activation);
+
+/* ---- kinds that stand in FeatureSpace (layers/feature_space.c) ---- */
+
+/** Categories "feature", and "cross", whose kind `cross` is implied where none is named. */
+extern const dlt_kind *const dlt_feature_kinds[];
+extern const size_t dlt_feature_kind_count;
+extern const dlt_kind *const dlt_cross_kinds[];
+extern const size_t dlt_cross_kind_count;
 
 #endif

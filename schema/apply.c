@@ -61,7 +61,8 @@ static bool nullable(const dlt_field *field)
     case DLT_FIELD_STRUCT:
         return true;
     default:
-        return field->def != NULL && (strcmp(field->def, "null") == 0 || strcmp(field->def, "[]") == 0);
+        return (field->flags & DLT_FIELD_NULL) != 0 ||
+               (field->def != NULL && (strcmp(field->def, "null") == 0 || strcmp(field->def, "[]") == 0));
     }
 }
 

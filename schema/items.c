@@ -155,11 +155,34 @@ static bool apply_params(dlt_loader *l, const dlt_category *category, const dlt_
     return good;
 }
 
-/* Something of a category: a bare kind, or a mapping of one key. `node` is resolved. NULL after a mistake. */
+/* True if the node gives parameters of the kind that its category implies: no key of it is a kind's name. */
+static bool is_implied(dlt_loader *l, const dlt_category *category, const dlt_yaml *node)
+{
+    if (category->implied == NULL || (node->type != DLT_YAML_LIST && node->type != DLT_YAML_MAP)) {
+        return false;
+    }
+    for (size_t i = 0; node->type == DLT_YAML_MAP && i < node->count; i++) {
+        if (dlt_find_kind(l, category, node->keys[i]->text) != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * Something of a category: a bare kind, or a mapping of one key, or what an implied kind takes. `node` is
+ * resolved. NULL after a mistake.
+ */
 static const dlt_item *apply_item(dlt_loader *l, const dlt_category *category, const dlt_yaml *node)
 {
     const dlt_yaml *name = node, *params = NULL;
-    if (node->type == DLT_YAML_MAP) {
+    if (is_implied(l, category, node)) {
+        name = dlt_tree_scalar(l, category->implied, strlen(category->implied), false, node->pos);
+        params = node;
+        if (name == NULL) {
+            return NULL;
+        }
+    } else if (node->type == DLT_YAML_MAP) {
         const int only = dlt_tree_only_key(node);
         if (only < 0) {
             wrong_item_mapping(l, category, node);

@@ -44,7 +44,7 @@ static void write_null(schema_writer *w)
 static bool is_nullable(const dlt_field *field)
 {
     return field->type == DLT_FIELD_OPT_INT || field->type == DLT_FIELD_OPT_FLOAT ||
-           field->type == DLT_FIELD_STRUCT ||
+           field->type == DLT_FIELD_STRUCT || (field->flags & DLT_FIELD_NULL) != 0 ||
            (field->def != NULL && (strcmp(field->def, "null") == 0 || strcmp(field->def, "[]") == 0));
 }
 
@@ -570,6 +570,12 @@ static void write_category(schema_writer *w, const dlt_category *category)
     if (any) {
         dlt_json_close(&w->json, ']');
         dlt_json_close(&w->json, '}');
+    }
+    if (category->implied != NULL) {
+        dlt_buf ref = {0};
+        dlt_buf_printf(&ref, "%s.%s", category->name, category->implied);
+        write_ref(w, dlt_buf_text(&ref));
+        dlt_buf_release(&ref);
     }
     write_variable(w);
     dlt_json_close(&w->json, ']');

@@ -1,0 +1,53 @@
+/* layers/spatial_dropout2d.c: in training, whole channels of (N, H, W, C) are 0 with probability `rate`, the others are
+ * divided by 1 - rate; otherwise y = x. */
+#include "layers/layer.h"
+
+#include "base/text.h"
+
+typedef struct spatial_dropout2d_params {
+    double rate;
+    dlt_opt_int seed;
+    int data_format;
+} spatial_dropout2d_params;
+
+static const dlt_field spatial_dropout2d_fields[] = {
+    DLT_FLOAT(spatial_dropout2d_params, rate, 0, 1, DLT_REQUIRED, "part of the channels that are dropped"),
+    DLT_ENUM(spatial_dropout2d_params, data_format, dlt_data_format_names, channels_last,
+             "where the channels stand"),
+    DLT_OPT_INT(spatial_dropout2d_params, seed, INT64_MIN, INT64_MAX,
+                "sets this layer's draws apart; null: its name does"),
+    {0},
+};
+
+static dlt_value *spatial_dropout2d_build(dlt_builder *b, const void *params, dlt_value *in)
+{
+    const spatial_dropout2d_params *p = params;
+    const dlt_shape x = dlt_shape_of(in);
+    char text[160];
+    if (x.rank != 4) {
+        return dlt_reject(b, "SpatialDropout2D needs (N, H, W, C), got %s",
+                          dlt_shape_text_batch(&x, text, sizeof text));
+    }
+    if (dlt_builder_mode(b) != DLT_MODE_TRAIN || p->rate == 0) {
+        return in;
+    }
+    const dlt_shape shape = p->data_format == DLT_CHANNELS_FIRST ? DLT_SHAPE(x.dim[0], x.dim[1], 1, 1)
+                                                                 : DLT_SHAPE(x.dim[0], 1, 1, x.dim[3]);
+    return dlt_dropout(b, dlt_as_real(b, in), p->rate, shape, dlt_layer_draw(b, "mask", p->seed));
+}
+
+static const char *const spatial_dropout2d_examples[] = {
+    "{input: [2, 3, 4, 3], layer: {SpatialDropout2D: {rate: 0.5}}}",
+    "{input: [2, 3, 4, 3], layer: {SpatialDropout2D: {rate: 0.25, seed: 1, data_format: channels_first}}}",
+    NULL,
+};
+
+const dlt_layer_desc dlt_layer_spatial_dropout2d = {
+    .kind = {.name = "SpatialDropout2D",
+             .doc = "drops whole channels at random in training",
+             .size = sizeof(spatial_dropout2d_params),
+             .fields = spatial_dropout2d_fields},
+    .build = spatial_dropout2d_build,
+    .mask = DLT_MASK_PASS,
+    .examples = spatial_dropout2d_examples,
+};
