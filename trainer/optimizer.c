@@ -236,7 +236,7 @@ static dlt_value *prepare_gradients(update *u, dlt_value *loss, dlt_update_kind 
             g = dlt_div_c(b, dlt_add(b, g, sum), share);
             *norm = dlt_sqrt(b, squared_norm(b, g));
         }
-        dlt_assign(b, slot, dlt_broadcast_to(b, dlt_constant(b, 0), dlt_shape_of(sum)));
+        dlt_assign(b, slot, dlt_sub(b, sum, sum)); /* zeros in the layout of the vector; the guard sees to it that sum is finite */
     }
     guard(b, loss, *norm);
     return each ? g : clip_flat(u, g, *norm);

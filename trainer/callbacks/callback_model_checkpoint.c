@@ -304,9 +304,15 @@ static bool wants_batches(const dlt_item *item)
     return frequency(item->params) > 0;
 }
 
+static bool watches(const dlt_item *item)
+{
+    return ((const checkpoint_params *)item->params)->save_best_only;
+}
+
 const dlt_callback_desc dlt_callback_model_checkpoint = {
     .kind = {"ModelCheckpoint", "saves checkpoints, all or the best", sizeof(checkpoint_params), fields, .check = check},
     .monitor = offsetof(checkpoint_params, monitor),
+    .watches = watches,
     .mode = offsetof(checkpoint_params, mode),
     .train_begin = train_begin,
     .batch_end = batch_end,
