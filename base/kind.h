@@ -105,7 +105,8 @@ typedef struct dlt_weight_params {
 /** A thing named in a model file: which kind, with which parameters, from where. Constant once made. */
 struct dlt_item {
     const dlt_kind *kind;
-    const char *written;      /* the kind's name as it was written: "mse"; Keras logs a metric under it */
+    const char *written;      /* the kind's name as it was written: "mse"; Keras logs a metric under it, if it is bare */
+    bool bare;                /* the name stood alone, without parameters: `mse`, not `mse: {}` */
     const void *params;       /* struct of kind->size bytes; NULL when that is 0 */
     const char *name;         /* the user's `name:`, or NULL */
     bool trainable;           /* `trainable:`, true unless written */

@@ -212,6 +212,7 @@ static const dlt_item *apply_item(dlt_loader *l, const dlt_category *category, c
     }
     item->kind = kind;
     item->written = name->text;
+    item->bare = node->type == DLT_YAML_SCALAR;
     item->trainable = true;
     item->pos = name->pos;
     const bool nothing = params == NULL || params->type == DLT_YAML_NULL;
