@@ -50,7 +50,7 @@ dlt_dtype dlt_real(const dlt_builder *b)
     return b->options.real;
 }
 
-int64_t dlt_batch(const dlt_builder *b)
+int64_t dlt_batch_size(const dlt_builder *b)
 {
     return b->options.batch;
 }

@@ -36,7 +36,7 @@ bool dlt_builder_failed(const dlt_builder *b);
 bool dlt_training(const dlt_builder *b);
 dlt_mode dlt_builder_mode(const dlt_builder *b);
 dlt_dtype dlt_real(const dlt_builder *b);
-int64_t dlt_batch(const dlt_builder *b);
+int64_t dlt_batch_size(const dlt_builder *b);
 dlt_diag *dlt_builder_diag(const dlt_builder *b);
 dlt_graph *dlt_builder_graph(dlt_builder *b);
 dlt_shape dlt_shape_of(const dlt_value *v); /* rank 0 for NULL */

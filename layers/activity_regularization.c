@@ -15,7 +15,7 @@ static dlt_value *activity_regularization_build(dlt_builder *b, const void *para
 {
     const activity_regularization_params *p = params;
     dlt_value *x = dlt_as_real(b, in);
-    const double batch = (double)dlt_batch(b);
+    const double batch = (double)dlt_batch_size(b);
     if (dlt_builder_mode(b) == DLT_MODE_PREDICT) {
         return in;
     }

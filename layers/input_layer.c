@@ -85,7 +85,7 @@ static bool fit(const input_params *p, const dlt_shape *x, dlt_shape *wanted)
 static dlt_value *input_build(dlt_builder *b, const void *params, dlt_value *in)
 {
     const input_params *p = params;
-    dlt_shape shape = {.rank = (int)p->shape.count + 1, .dim = {dlt_batch(b)}};
+    dlt_shape shape = {.rank = (int)p->shape.count + 1, .dim = {dlt_batch_size(b)}};
     dlt_dtype type = dlt_real(b);
     if (!dlt_layer_first(b)) {
         return dlt_reject(

@@ -44,7 +44,7 @@ static dlt_value *mean_divisor(dlt_builder *b, const dlt_outcome *o, dlt_value *
         return dlt_mul_c(b, dlt_sum_all(b, times(b, mask, rows)), elements(values) / elements(mask));
     }
     if (rows != NULL) {
-        return dlt_mul_c(b, dlt_cast(b, o->rows, dlt_real(b)), elements(values) / (double)dlt_batch(b));
+        return dlt_mul_c(b, dlt_cast(b, o->rows, dlt_real(b)), elements(values) / (double)dlt_batch_size(b));
     }
     *fixed = elements(values);
     return NULL;

@@ -179,7 +179,7 @@ void dlt_metric_mean(dlt_builder *b, const dlt_outcome *outcome, dlt_value *valu
     dlt_metric_sum(b, "count",
                    w != NULL      ? dlt_sum_all(b, w)
                    : rows != NULL ? dlt_cast(b, outcome->rows, DLT_F64)
-                                  : dlt_constant_typed(b, DLT_F64, (double)dlt_batch(b)));
+                                  : dlt_constant_typed(b, DLT_F64, (double)dlt_batch_size(b)));
 }
 
 int dlt_metric_mean_result(const void *params, const double *const *sums, const int64_t *counts, double *out, int room)
@@ -242,7 +242,7 @@ static void update_metric(dlt_builder *b, dlt_metric *metric, const dlt_outcome 
 static void update_loss(dlt_builder *b, dlt_metric_set *set, const dlt_outcome *outcome, dlt_value *loss)
 {
     dlt_value *rows = outcome->rows != NULL ? dlt_cast(b, outcome->rows, DLT_F64)
-                                            : dlt_constant_typed(b, DLT_F64, (double)dlt_batch(b));
+                                            : dlt_constant_typed(b, DLT_F64, (double)dlt_batch_size(b));
     dlt_value *addends[] = {dlt_mul(b, dlt_cast(b, loss, DLT_F64), rows), rows};
     static const char *const paths[] = {"metric/loss:total", "metric/loss:rows"};
     dlt_variable **kept[] = {&set->loss_total, &set->loss_rows};

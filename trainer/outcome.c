@@ -85,7 +85,7 @@ dlt_value *dlt_outcome_rows(dlt_builder *b, const dlt_outcome *outcome)
     if (dlt_builder_failed(b) || outcome->rows == NULL) {
         return NULL;
     }
-    dlt_value *row = dlt_index(b, outcome->rows->type, DLT_SHAPE(dlt_batch(b)), 0);
+    dlt_value *row = dlt_index(b, outcome->rows->type, DLT_SHAPE(dlt_batch_size(b)), 0);
     return dlt_cast(b, dlt_less(b, row, outcome->rows), dlt_real(b));
 }
 

@@ -25,7 +25,7 @@ static bool is_training(dlt_program_kind kind)
 
 static dlt_value *add_input(dlt_builder *b, const dlt_step_input *input)
 {
-    dlt_shape shape = {.rank = input->shape.rank + 1, .dim = {dlt_batch(b)}};
+    dlt_shape shape = {.rank = input->shape.rank + 1, .dim = {dlt_batch_size(b)}};
     if (input->shape.rank >= DLT_MAX_RANK) {
         return dlt_reject(b, "%s: tensors of rank %d are not supported", input->name, input->shape.rank + 1);
     }
@@ -117,7 +117,7 @@ static dlt_value *activity_penalties(dlt_builder *b, dlt_value *rows)
         dlt_value *x = dlt_cast(b, penalties[i].value, dlt_real(b));
         const dlt_shape shape = dlt_shape_of(x);
         if (rows != NULL && shape.rank > 0) { /* zeros add nothing to any of the regularizers of outputs */
-            const int64_t per_sample = shape.dim[0] / dlt_batch(b);
+            const int64_t per_sample = shape.dim[0] / dlt_batch_size(b);
             dlt_value *row = dlt_index(b, rows->type, DLT_SHAPE(shape.dim[0]), 0);
             dlt_value *counts = dlt_less(b, row, dlt_mul_c(b, rows, (double)per_sample));
             x = dlt_mul(b, x, dlt_weight_aligned(b, counts, shape));
@@ -127,7 +127,7 @@ static dlt_value *activity_penalties(dlt_builder *b, dlt_value *rows)
     if (sum == NULL) {
         return NULL;
     }
-    return rows != NULL ? dlt_div(b, sum, dlt_cast(b, rows, dlt_real(b))) : dlt_div_c(b, sum, (double)dlt_batch(b));
+    return rows != NULL ? dlt_div(b, sum, dlt_cast(b, rows, dlt_real(b))) : dlt_div_c(b, sum, (double)dlt_batch_size(b));
 }
 
 static dlt_value *total_loss(dlt_builder *b, const dlt_item *loss, const dlt_outcome *outcome)
@@ -143,7 +143,7 @@ static void count_samples(dlt_builder *b)
 {
     dlt_value *before = dlt_samples(b);
     dlt_variable *samples = dlt_variables_find(dlt_builder_graph(b)->variables, "samples");
-    dlt_assign(b, samples, dlt_add_c(b, before, (double)dlt_batch(b)));
+    dlt_assign(b, samples, dlt_add_c(b, before, (double)dlt_batch_size(b)));
 }
 
 static void train(dlt_builder *b, const dlt_spec *spec, dlt_program_kind kind, dlt_value *loss)
