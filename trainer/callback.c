@@ -27,18 +27,21 @@ bool dlt_callback_set_wants_batches(const dlt_callback_set *set)
 
 static void clear_requests(dlt_callback_io *io)
 {
-    io->stop = io->keep_weights = io->restore_weights = io->save = io->save_weights_only = io->best = io->set_rate = false;
+    io->stop = io->keep_weights = io->restore_weights = io->save = io->save_weights_only = io->best =
+        io->set_rate = false;
     io->stop_status = DLT_OK;
     io->stop_reason = io->save_path = NULL;
-    io->write = (dlt_file_write){NULL, 0, NULL, 0};
+    io->write = (dlt_write_request){NULL, 0, NULL, 0};
 }
 
 static bool asks(const dlt_callback_io *io)
 {
-    return io->stop || io->keep_weights || io->restore_weights || io->save || io->set_rate || io->write.path != NULL;
+    return io->stop || io->keep_weights || io->restore_weights || io->save || io->set_rate ||
+           io->write.path != NULL;
 }
 
-static void call(const dlt_item *item, dlt_callback_state *state, dlt_callback_event event, dlt_callback_io *io)
+static void call(const dlt_item *item, dlt_callback_state *state, dlt_callback_event event,
+                 dlt_callback_io *io)
 {
     const dlt_callback_desc *desc = dlt_callback_of(item);
     void (*const of_event[])(const dlt_item *, dlt_callback_state *, dlt_callback_io *) = {
@@ -48,8 +51,8 @@ static void call(const dlt_item *item, dlt_callback_state *state, dlt_callback_e
     }
 }
 
-dlt_status dlt_callback_set_run(dlt_callback_set *set, dlt_callback_event event, dlt_callback_io *io, dlt_callback_act *act,
-                                void *context, bool *stop)
+dlt_status dlt_callback_set_run(dlt_callback_set *set, dlt_callback_event event, dlt_callback_io *io,
+                                dlt_callback_act *act, void *context, bool *stop)
 {
     *stop = false;
     for (int i = 0; i < set->count; i++) {

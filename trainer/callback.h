@@ -26,15 +26,16 @@ bool dlt_callback_set_wants_batches(const dlt_callback_set *set);
 /** Does what callback `index` asked for in io; the loop's. A failure ends the event. */
 typedef dlt_status dlt_callback_act(void *context, int index, const dlt_callback_io *io, dlt_diag *diag);
 /**
- * Calls all callbacks in order, and `act` after each that asked for something. The caller fills io's facts once; requests are
- * cleared before each call, and a rate that one sets is what the next sees. *stop: one of them asked to stop.
+ * Calls all callbacks in order, and `act` after each that asked for something. The caller fills io's facts
+ * once; requests are cleared before each call, and a rate that one sets is what the next sees. *stop: one of
+ * them asked to stop.
  */
-dlt_status dlt_callback_set_run(dlt_callback_set *set, dlt_callback_event event, dlt_callback_io *io, dlt_callback_act *act,
-                                void *context, bool *stop);
+dlt_status dlt_callback_set_run(dlt_callback_set *set, dlt_callback_event event, dlt_callback_io *io,
+                                dlt_callback_act *act, void *context, bool *stop);
 
 /**
- * What makes one checkpoint better than another (decisions 30): the first callback that watches something, else val_loss, else
- * loss. *mode: 0 as the metric says, 1 smaller, 2 larger.
+ * What makes one checkpoint better than another (decisions 30): the first callback that watches something,
+ * else val_loss, else loss. *mode: 0 as the metric says, 1 smaller, 2 larger.
  */
 const char *dlt_best_monitor(const dlt_items *callbacks, bool validation, int *mode);
 

@@ -25,14 +25,15 @@ static const char *last_gives(const dlt_check *c, char *text, size_t room)
         snprintf(text, room, "the model gives");
     } else {
         const dlt_pos at = c->last->pos;
-        snprintf(text, room, "the last layer (%s:%u:%u) gives", at.file != NULL ? at.file : "", at.line, at.column);
+        snprintf(text, room, "the last layer (%s:%u:%u) gives", at.file != NULL ? at.file : "", at.line,
+                 at.column);
     }
     return text;
 }
 
 static const char *word_of(const dlt_item *item)
 {
-    return item->word != NULL ? item->word : item->kind->name;
+    return item->written != NULL ? item->written : item->kind->name;
 }
 
 static int64_t last_dim(const dlt_shape *shape)
@@ -45,7 +46,8 @@ static int64_t last_dim(const dlt_shape *shape)
 /* One class number a row, or a step, for outputs of shape y. */
 static bool are_class_numbers(const dlt_shape *target, const dlt_shape *y)
 {
-    return target->rank + 1 < y->rank || (target->rank + 1 == y->rank && target->rank > 0 && last_dim(target) == 1 && last_dim(y) > 1);
+    return target->rank + 1 < y->rank ||
+           (target->rank + 1 == y->rank && target->rank > 0 && last_dim(target) == 1 && last_dim(y) > 1);
 }
 
 static void check_class_count(const dlt_check *c, const subject *s, int64_t outputs, dlt_diag *diag)
@@ -53,8 +55,9 @@ static void check_class_count(const dlt_check *c, const subject *s, int64_t outp
     char gives[320];
     const int64_t classes = c->target->classes;
     if (classes > outputs) {
-        dlt_fail(diag, DLT_E_CONFIG, s->pos, "%s %s with %" PRId64 " classes needs %" PRId64 " outputs; %s %" PRId64, s->what,
-                 s->name, classes, classes, last_gives(c, gives, sizeof gives), outputs);
+        dlt_fail(diag, DLT_E_CONFIG, s->pos,
+                 "%s %s with %" PRId64 " classes needs %" PRId64 " outputs; %s %" PRId64, s->what, s->name,
+                 classes, classes, last_gives(c, gives, sizeof gives), outputs);
     }
 }
 
@@ -68,24 +71,31 @@ static void check_classes(const dlt_check *c, const subject *s, dlt_diag *diag)
     if (s->form == DLT_TARGET_CLASSES) {
         if (!numbers && outputs > 1 && last_dim(t) == outputs) {
             dlt_fail(diag, DLT_E_CONFIG, s->pos,
-                     "%s %s wants class numbers; the targets are rows of %" PRId64 " numbers, for which there is %s", s->what,
-                     s->name, outputs,
-                     strcmp(s->what, "loss") == 0 ? "categorical_crossentropy" : "the metric without sparse_ in its name");
+                     "%s %s wants class numbers; the targets are rows of %" PRId64
+                     " numbers, for which there is %s",
+                     s->what, s->name, outputs,
+                     strcmp(s->what, "loss") == 0 ? "categorical_crossentropy"
+                                                  : "the metric without sparse_ in its name");
             return;
         }
         check_class_count(c, s, outputs, diag);
         return;
     }
     if (numbers && outputs > 1) {
-        dlt_fail(diag, DLT_E_CONFIG, s->pos, "%s %s wants a row of %" PRId64 " numbers for each target; the targets are class numbers, for which there is sparse_%s",
+        dlt_fail(diag, DLT_E_CONFIG, s->pos,
+                 "%s %s wants a row of %" PRId64
+                 " numbers for each target; the targets are class numbers, for which there is sparse_%s",
                  s->what, s->name, outputs,
                  strcmp(s->what, "loss") == 0 ? "categorical_crossentropy" : "categorical_accuracy");
     } else if (outputs == 1) {
-        dlt_fail(diag, DLT_E_CONFIG, s->pos, "%s %s needs an output for each class; %s 1; for two classes and one output there is %s",
-                 s->what, s->name, gives, strcmp(s->what, "loss") == 0 ? "binary_crossentropy" : "binary_accuracy");
+        dlt_fail(diag, DLT_E_CONFIG, s->pos,
+                 "%s %s needs an output for each class; %s 1; for two classes and one output there is %s",
+                 s->what, s->name, gives,
+                 strcmp(s->what, "loss") == 0 ? "binary_crossentropy" : "binary_accuracy");
     } else if (last_dim(t) != outputs) {
-        dlt_fail(diag, DLT_E_CONFIG, s->pos, "%s %s with targets of %" PRId64 " numbers needs %" PRId64 " outputs; %s %" PRId64,
-                 s->what, s->name, last_dim(t), last_dim(t), gives, outputs);
+        dlt_fail(diag, DLT_E_CONFIG, s->pos,
+                 "%s %s with targets of %" PRId64 " numbers needs %" PRId64 " outputs; %s %" PRId64, s->what,
+                 s->name, last_dim(t), last_dim(t), gives, outputs);
     }
 }
 
@@ -96,16 +106,20 @@ static void check_binary(const dlt_check *c, const subject *s, dlt_diag *diag)
     char gives[320];
     if (are_class_numbers(t, y) && outputs > 1) {
         dlt_fail(diag, DLT_E_CONFIG, s->pos,
-                 "%s %s with one number a target needs 1 output; %s %" PRId64 "; for as many classes there is sparse_categorical_%s",
+                 "%s %s with one number a target needs 1 output; %s %" PRId64
+                 "; for as many classes there is sparse_categorical_%s",
                  s->what, s->name, last_gives(c, gives, sizeof gives), outputs,
                  strcmp(s->what, "loss") == 0 ? "crossentropy" : "accuracy");
     } else if (outputs == 1 && classes > 2) {
         dlt_fail(diag, DLT_E_CONFIG, s->pos,
-                 "%s %s tells two classes apart, the targets have %" PRId64 "; sparse_categorical_%s with %" PRId64 " outputs can",
-                 s->what, s->name, classes, strcmp(s->what, "loss") == 0 ? "crossentropy" : "accuracy", classes);
+                 "%s %s tells two classes apart, the targets have %" PRId64
+                 "; sparse_categorical_%s with %" PRId64 " outputs can",
+                 s->what, s->name, classes, strcmp(s->what, "loss") == 0 ? "crossentropy" : "accuracy",
+                 classes);
     } else if (outputs > 1 && last_dim(t) != outputs) {
-        dlt_fail(diag, DLT_E_CONFIG, s->pos, "%s %s with targets of %" PRId64 " numbers needs %" PRId64 " outputs; %s %" PRId64,
-                 s->what, s->name, last_dim(t), last_dim(t), last_gives(c, gives, sizeof gives), outputs);
+        dlt_fail(diag, DLT_E_CONFIG, s->pos,
+                 "%s %s with targets of %" PRId64 " numbers needs %" PRId64 " outputs; %s %" PRId64, s->what,
+                 s->name, last_dim(t), last_dim(t), last_gives(c, gives, sizeof gives), outputs);
     }
 }
 
@@ -114,7 +128,8 @@ static void check_numbers(const dlt_check *c, const subject *s, dlt_diag *diag)
     const dlt_shape *y = &c->y->shape, *t = &c->target->shape;
     char gives[320];
     if (c->target->names) {
-        dlt_fail(diag, DLT_E_CONFIG, s->pos, "%s %s is for numbers; the targets are names of %" PRId64 " classes", s->what, s->name,
+        dlt_fail(diag, DLT_E_CONFIG, s->pos,
+                 "%s %s is for numbers; the targets are names of %" PRId64 " classes", s->what, s->name,
                  c->target->classes);
         return;
     }
@@ -130,7 +145,8 @@ static void check_numbers(const dlt_check *c, const subject *s, dlt_diag *diag)
     }
     if (!dlt_shape_equal(&squeezed, shorter)) {
         char is[160], should[160];
-        dlt_fail(diag, DLT_E_CONFIG, s->pos, "%s %s needs targets of the outputs' shape; a target has shape %s, and %s %s", s->what,
+        dlt_fail(diag, DLT_E_CONFIG, s->pos,
+                 "%s %s needs targets of the outputs' shape; a target has shape %s, and %s %s", s->what,
                  s->name, dlt_shape_text(t, is, sizeof is), last_gives(c, gives, sizeof gives),
                  dlt_shape_text(&row, should, sizeof should));
     }
@@ -165,7 +181,13 @@ static void check_subject(const dlt_check *c, const subject *s, dlt_diag *diag)
 
 /* ---- the last activation ---- */
 
-typedef enum output_range { RANGE_UNKNOWN, RANGE_SOFTMAX, RANGE_SIGMOID, RANGE_PROBABILITY, RANGE_ANY } output_range;
+typedef enum output_range {
+    RANGE_UNKNOWN,
+    RANGE_SOFTMAX,
+    RANGE_SIGMOID,
+    RANGE_PROBABILITY,
+    RANGE_ANY
+} output_range;
 
 /* The activation that the last layer names; *has: it has such a parameter. */
 static const dlt_item *activation_of(const dlt_item *layer, bool *has)
@@ -206,7 +228,8 @@ static output_range range_of(const dlt_check *c, const char **name)
     return RANGE_ANY;
 }
 
-static void check_activation(const dlt_check *c, const dlt_loss_desc *desc, const void *params, dlt_diag *diag)
+static void check_activation(const dlt_check *c, const dlt_loss_desc *desc, const void *params,
+                             dlt_diag *diag)
 {
     const dlt_item *loss = c->spec->loss;
     const char *activation, *wanted = desc->fits == DLT_FITS_BINARY ? "sigmoid" : "softmax";
@@ -220,15 +243,17 @@ static void check_activation(const dlt_check *c, const dlt_loss_desc *desc, cons
     if (from_logits) {
         if (range == RANGE_SOFTMAX || range == RANGE_SIGMOID || range == RANGE_PROBABILITY) {
             dlt_warn(diag, dlt_item_pos(loss, "from_logits"),
-                     "loss %s takes logits (from_logits: true), but %s probabilities: %s is applied twice", word_of(loss), gives,
-                     wanted);
+                     "loss %s takes logits (from_logits: true), but %s probabilities: %s is applied twice",
+                     word_of(loss), gives, wanted);
         }
     } else if (range == RANGE_ANY) {
         dlt_fail(diag, DLT_E_CONFIG, loss->pos,
-                 "loss %s takes probabilities, but %s values of activation %s; write activation: %s there, or from_logits: true in the loss",
+                 "loss %s takes probabilities, but %s values of activation %s; write activation: %s there, "
+                 "or from_logits: true in the loss",
                  word_of(loss), gives, activation, wanted);
     } else if (range == RANGE_SOFTMAX && last_dim(&c->y->shape) == 1 && !c->y->uncertain) {
-        dlt_fail(diag, DLT_E_CONFIG, loss->pos, "loss %s: the softmax of one output is always 1; use activation: sigmoid there%s",
+        dlt_fail(diag, DLT_E_CONFIG, loss->pos,
+                 "loss %s: the softmax of one output is always 1; use activation: sigmoid there%s",
                  word_of(loss), desc->fits == DLT_FITS_BINARY ? "" : " and binary_crossentropy");
     }
 }
@@ -268,7 +293,7 @@ static void check_metrics(const dlt_check *c, dlt_diag *diag)
     for (int i = 0; i < c->metrics->count && c->target != NULL; i++) {
         const dlt_item *item = c->metrics->at[i].item;
         const dlt_metric_desc *desc = dlt_metric_of(item);
-        if (desc->resolve != NULL && item->word != NULL) {
+        if (desc->resolve != NULL && item->bare) {
             desc = desc->resolve(&t, &c->y->shape);
         }
         const subject s = {"metric", word_of(item), item->pos, desc->form, desc->fits};
@@ -315,13 +340,15 @@ static void check_monitor(const dlt_check *c, const dlt_item *item, const dlt_lo
     const dlt_pos at = dlt_item_pos(item, "monitor");
     if (entry != NULL) {
         if (mode == 0 && entry->direction == DLT_NO_DIRECTION) {
-            dlt_fail(diag, DLT_E_CONFIG, at, "%s: %s has no better direction of its own; write mode: min or mode: max",
+            dlt_fail(diag, DLT_E_CONFIG, at,
+                     "%s: %s has no better direction of its own; write mode: min or mode: max",
                      item->kind->name, monitor);
         }
         return;
     }
     if (dlt_text_starts(monitor, "val_") && !c->validation && dlt_logs_find(logs, monitor + 4) != NULL) {
-        dlt_fail(diag, DLT_E_CONFIG, at, "%s watches %s, but there are no validation data; give data.validation, or watch %s",
+        dlt_fail(diag, DLT_E_CONFIG, at,
+                 "%s watches %s, but there are no validation data; give data.validation, or watch %s",
                  item->kind->name, monitor, monitor + 4);
         return;
     }
@@ -340,11 +367,13 @@ static void check_monitor(const dlt_check *c, const dlt_item *item, const dlt_lo
                                .allowed = dlt_buf_text(&all),
                                .nearest = nearest >= 0 ? known[nearest] : NULL};
     if (nearest >= 0) {
-        dlt_fail_detail(diag, DLT_E_CONFIG, at, &detail, "%s watches '%s', which is not measured; did you mean '%s'?",
-                        item->kind->name, monitor, known[nearest]);
+        dlt_fail_detail(diag, DLT_E_CONFIG, at, &detail,
+                        "%s watches '%s', which is not measured; did you mean '%s'?", item->kind->name,
+                        monitor, known[nearest]);
     } else {
-        dlt_fail_detail(diag, DLT_E_CONFIG, at, &detail, "%s watches '%s', which is not measured; there are %s", item->kind->name,
-                        monitor, dlt_buf_text(&all));
+        dlt_fail_detail(diag, DLT_E_CONFIG, at, &detail,
+                        "%s watches '%s', which is not measured; there are %s", item->kind->name, monitor,
+                        dlt_buf_text(&all));
     }
     dlt_buf_release(&all);
 }
@@ -359,7 +388,8 @@ static void check_callbacks(const dlt_check *c, dlt_diag *diag)
         dlt_arena_destroy(arena);
         return;
     }
-    const dlt_item *rate = c->spec->optimizer != NULL ? dlt_optimizer_common(c->spec->optimizer)->learning_rate : NULL;
+    const dlt_item *rate =
+        c->spec->optimizer != NULL ? dlt_optimizer_common(c->spec->optimizer)->learning_rate : NULL;
     for (size_t i = 0; i < callbacks->count; i++) {
         const dlt_item *item = callbacks->at[i];
         const dlt_callback_desc *desc = dlt_callback_of(item);
@@ -367,8 +397,10 @@ static void check_callbacks(const dlt_check *c, dlt_diag *diag)
             check_monitor(c, item, &logs, diag);
         }
         if (desc->sets_rate && rate != NULL && !dlt_schedule_of(rate)->constant) {
-            dlt_fail(diag, DLT_E_CONFIG, item->pos, "%s sets the learning rate, which %s (%s:%u:%u) makes already", item->kind->name,
-                     rate->kind->name, rate->pos.file != NULL ? rate->pos.file : "", rate->pos.line, rate->pos.column);
+            dlt_fail(diag, DLT_E_CONFIG, item->pos,
+                     "%s sets the learning rate, which %s (%s:%u:%u) makes already", item->kind->name,
+                     rate->kind->name, rate->pos.file != NULL ? rate->pos.file : "", rate->pos.line,
+                     rate->pos.column);
         }
         if (desc->check_logs != NULL) {
             desc->check_logs(item, &logs, diag);

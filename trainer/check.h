@@ -1,5 +1,6 @@
-/* trainer/check.h: what can be known to be wrong about a whole model before anything runs: the loss against the last activation, the
- * number of outputs and the labels; metrics against both; names that callbacks watch. Each with its place and the way out. */
+/* trainer/check.h: what can be known to be wrong about a whole model before anything runs: the loss against
+ * the last activation, the number of outputs and the labels; metrics against both; names that callbacks
+ * watch. Each with its place and the way out. */
 #ifndef DLT_TRAINER_CHECK_H
 #define DLT_TRAINER_CHECK_H
 
@@ -8,10 +9,10 @@
 /** What is known of the targets. */
 typedef struct dlt_target_info {
     dlt_dtype type;
-    dlt_shape shape;  /* of one row */
-    int64_t classes;  /* class names, or one more than the largest class number; 0: no classes, or not known */
-    bool names;       /* the targets are names (of classes) */
-    bool uncertain;   /* not all data were looked at: sizes are not to be complained about */
+    dlt_shape shape; /* of one row */
+    int64_t classes; /* class names, or one more than the largest class number; 0: no classes, or not known */
+    bool names;      /* the targets are names (of classes) */
+    bool uncertain;  /* not all data were looked at: sizes are not to be complained about */
 } dlt_target_info;
 
 typedef struct dlt_check {
@@ -21,7 +22,7 @@ typedef struct dlt_check {
     const dlt_item *last;           /* the layer that makes it; NULL: none */
     const dlt_target_info *target;  /* NULL: the data have none, or are not looked at */
     const dlt_metric_set *metrics;
-    bool validation;                /* there will be val_ values */
+    bool validation; /* there will be val_ values */
 } dlt_check;
 
 /** Adds all complaints to diag; DLT_E_CONFIG if there was an error. */

@@ -20,7 +20,9 @@ void dlt_fans(const dlt_shape *shape, int64_t *fan_in, int64_t *fan_out)
 
 static const dlt_initializer_desc *initializer_of(const dlt_variable *variable)
 {
-    return variable->initializer != NULL ? (const dlt_initializer_desc *)(const void *)variable->initializer->kind : NULL;
+    return variable->initializer != NULL
+               ? (const dlt_initializer_desc *)(const void *)variable->initializer->kind
+               : NULL;
 }
 
 dlt_status dlt_initializer_fits(const dlt_variable *variable, dlt_diag *diag)
@@ -31,13 +33,15 @@ dlt_status dlt_initializer_fits(const dlt_variable *variable, dlt_diag *diag)
         return DLT_OK;
     }
     char text[160];
-    return dlt_fail(diag, DLT_E_CONFIG, variable->initializer->pos.line > 0 ? variable->initializer->pos : variable->pos,
+    return dlt_fail(diag, DLT_E_CONFIG,
+                    variable->initializer->pos.line > 0 ? variable->initializer->pos : variable->pos,
                     "%s needs a weight of rank %d%s; %s has shape %s", desc->kind.name, desc->min_rank,
                     desc->max_rank == 0 ? " or more" : "", variable->path,
                     dlt_shape_text(&variable->shape, text, sizeof text));
 }
 
-dlt_status dlt_initial_value(const dlt_variable *variable, uint64_t seed, double *out, dlt_diag *diag)
+/* What the initializer alone makes. */
+static dlt_status fill(const dlt_variable *variable, uint64_t seed, double *out, dlt_diag *diag)
 {
     const dlt_initializer_desc *desc = initializer_of(variable);
     if (desc == NULL) {
@@ -58,4 +62,13 @@ dlt_status dlt_initial_value(const dlt_variable *variable, uint64_t seed, double
         dlt_fans(&io.shape, &io.fan_in, &io.fan_out);
     }
     return desc->fill(variable->initializer->params, &io) ? DLT_OK : dlt_fail_memory(diag);
+}
+
+dlt_status dlt_initial_value(const dlt_variable *variable, uint64_t seed, double *out, dlt_diag *diag)
+{
+    DLT_TRY(fill(variable, seed, out, diag));
+    for (int64_t i = 0; i < variable->ones_count; i++) {
+        out[variable->ones_from + i] = 1;
+    }
+    return DLT_OK;
 }

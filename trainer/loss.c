@@ -1,7 +1,8 @@
 /* trainer/loss.c: from losses of samples to the one number of a batch (keras-training.md 3). */
 #include "trainer/kinds.h"
 
-const char *const dlt_reduction_names[] = {"sum_over_batch_size", "sum", "mean_with_sample_weight", "mean", NULL};
+const char *const dlt_reduction_names[] = {"sum_over_batch_size", "sum", "mean_with_sample_weight", "mean",
+                                           NULL};
 
 const dlt_loss_desc *dlt_loss_resolve(const dlt_item *loss, const dlt_shape *y_true, const dlt_shape *y_pred,
                                       const void **params)
@@ -33,11 +34,12 @@ static dlt_value *joint_mask(dlt_builder *b, const dlt_outcome *o, dlt_value *ow
 }
 
 /*
- * Elements that the mean is over: all of them; of the valid rows, if some are padding; the valid ones, if there is a mask
- * (Keras weights those with total / valid, which comes to the same). NULL: *fixed is the number.
+ * Elements that the mean is over: all of them; of the valid rows, if some are padding; the valid ones, if
+ * there is a mask (Keras weights those with total / valid, which comes to the same). NULL: *fixed is the
+ * number.
  */
-static dlt_value *mean_divisor(dlt_builder *b, const dlt_outcome *o, dlt_value *values, dlt_value *mask, dlt_value *rows,
-                               double *fixed)
+static dlt_value *mean_divisor(dlt_builder *b, const dlt_outcome *o, dlt_value *values, dlt_value *mask,
+                               dlt_value *rows, double *fixed)
 {
     if (mask != NULL) {
         /* the mask may have one element for several values */
@@ -50,7 +52,8 @@ static dlt_value *mean_divisor(dlt_builder *b, const dlt_outcome *o, dlt_value *
     return NULL;
 }
 
-/* Sum of the weights. Keras takes them as they are given: (B, 1) counts once a sample however many steps it has. */
+/* Sum of the weights. Keras takes them as they are given: (B, 1) counts once a sample however many steps it
+ * has. */
 static dlt_value *weight_divisor(dlt_builder *b, const dlt_outcome *o, dlt_value *values, dlt_value *weight,
                                  dlt_value *mask, dlt_value *rows)
 {
@@ -60,7 +63,8 @@ static dlt_value *weight_divisor(dlt_builder *b, const dlt_outcome *o, dlt_value
     return dlt_sum_all(b, times(b, times(b, weight, mask), rows));
 }
 
-static dlt_value *reduce(dlt_builder *b, const dlt_outcome *o, dlt_reduction reduction, dlt_value *values, dlt_value *own)
+static dlt_value *reduce(dlt_builder *b, const dlt_outcome *o, dlt_reduction reduction, dlt_value *values,
+                         dlt_value *own)
 {
     if (values == NULL) {
         return NULL;
@@ -85,7 +89,8 @@ static dlt_value *reduce(dlt_builder *b, const dlt_outcome *o, dlt_reduction red
     }
     double fixed = 0;
     dlt_value *divisor = mean_divisor(b, o, values, mask, rows, &fixed);
-    return divisor != NULL ? dlt_divide_no_nan(b, total, divisor) : dlt_div_c(b, total, fixed > 0 ? fixed : 1);
+    return divisor != NULL ? dlt_divide_no_nan(b, total, divisor)
+                           : dlt_div_c(b, total, fixed > 0 ? fixed : 1);
 }
 
 dlt_value *dlt_loss_apply(dlt_builder *b, const dlt_item *loss, const dlt_outcome *outcome)
@@ -94,7 +99,8 @@ dlt_value *dlt_loss_apply(dlt_builder *b, const dlt_item *loss, const dlt_outcom
         return NULL;
     }
     const void *params;
-    const dlt_loss_desc *desc = dlt_loss_resolve(loss, &outcome->y_true->shape, &outcome->y_pred->shape, &params);
+    const dlt_loss_desc *desc =
+        dlt_loss_resolve(loss, &outcome->y_true->shape, &outcome->y_pred->shape, &params);
     dlt_value *result = NULL, *own = NULL;
     dlt_outcome given = *outcome, o;
     dlt_scope_enter(b, "loss", NULL, loss->pos, true);

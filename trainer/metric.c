@@ -16,8 +16,8 @@ static const char *own_name(dlt_arena *arena, const dlt_item *item, dlt_names *c
     if (item->name != NULL) {
         return item->name;
     }
-    if (item->word != NULL) {
-        return item->word;
+    if (item->bare) {
+        return item->written;
     }
     if (desc->default_name != NULL) {
         return desc->default_name;
@@ -29,7 +29,8 @@ static const char *own_name(dlt_arena *arena, const dlt_item *item, dlt_names *c
         return NULL;
     }
     const int64_t number = (*seen)++;
-    return number == 0 ? dlt_arena_string(arena, snake) : dlt_arena_printf(arena, "%s_%lld", snake, (long long)number);
+    return number == 0 ? dlt_arena_string(arena, snake)
+                       : dlt_arena_printf(arena, "%s_%lld", snake, (long long)number);
 }
 
 /* The name under which results of several metrics lie beside each other; `taken` counts uses of each name. */
@@ -56,13 +57,15 @@ static void check_name(const char *name, const dlt_item *item, dlt_diag *diag)
 {
     if (strcmp(name, "loss") == 0 || strcmp(name, "epoch") == 0 || strcmp(name, "learning_rate") == 0 ||
         dlt_text_starts(name, "val_")) {
-        dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, NULL),
-                 "a metric cannot be called '%s': the logs use that name themselves; give it another with name:", name);
+        dlt_fail(
+            diag, DLT_E_CONFIG, dlt_item_pos(item, NULL),
+            "a metric cannot be called '%s': the logs use that name themselves; give it another with name:",
+            name);
     }
 }
 
-dlt_status dlt_metric_set_create(dlt_arena *arena, const dlt_items *metrics, const dlt_items *weighted, dlt_metric_set **set,
-                                 dlt_diag *diag)
+dlt_status dlt_metric_set_create(dlt_arena *arena, const dlt_items *metrics, const dlt_items *weighted,
+                                 dlt_metric_set **set, dlt_diag *diag)
 {
     const size_t count = metrics->count + weighted->count, errors = dlt_diag_count(diag, DLT_ERROR);
     dlt_metric_set *s = dlt_arena_alloc(arena, 1, sizeof *s);
@@ -182,7 +185,8 @@ void dlt_metric_mean(dlt_builder *b, const dlt_outcome *outcome, dlt_value *valu
                                   : dlt_constant_typed(b, DLT_F64, (double)dlt_batch_size(b)));
 }
 
-int dlt_metric_mean_result(const void *params, const double *const *sums, const int64_t *counts, double *out, int room)
+int dlt_metric_mean_result(const void *params, const double *const *sums, const int64_t *counts, double *out,
+                           int room)
 {
     (void)params;
     (void)counts;
@@ -216,7 +220,7 @@ static void update_metric(dlt_builder *b, dlt_metric *metric, const dlt_outcome 
     dlt_outcome given = *outcome, o;
     const dlt_metric_desc *desc = dlt_metric_of(metric->item);
     metric->params = metric->item->params;
-    if (desc->resolve != NULL && metric->item->word != NULL) {
+    if (desc->resolve != NULL && metric->item->bare) {
         desc = desc->resolve(&outcome->y_true->shape, &outcome->y_pred->shape);
         metric->params = desc->defaults;
     }

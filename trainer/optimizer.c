@@ -1,5 +1,5 @@
-/* trainer/optimizer.c: a whole update (keras-training.md 6.2-6.5). Everything but clipnorm and constraints acts on flat vectors of all
- * trainable weights, so that one fused program makes the step. */
+/* trainer/optimizer.c: a whole update (keras-training.md 6.2-6.5). Everything but clipnorm and constraints
+ * acts on flat vectors of all trainable weights, so that one fused program makes the step. */
 #include "trainer/optimizer.h"
 
 #include "base/arena.h"
@@ -27,7 +27,8 @@ void dlt_optimizer_check(const dlt_item *item, dlt_diag *diag)
     const char *first = NULL;
     for (size_t i = 0; i < DLT_COUNT(names); i++) {
         if (set[i] && first != NULL) {
-            dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, names[i]), "%s: only one of clipnorm, clipvalue and global_clipnorm can be set; %s is set already",
+            dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, names[i]),
+                     "%s: only one of clipnorm, clipvalue and global_clipnorm can be set; %s is set already",
                      item->kind->name, first);
         }
         first = set[i] && first == NULL ? names[i] : first;
@@ -55,9 +56,9 @@ dlt_value *dlt_optimizer_scalar(dlt_builder *b, const char *name, double start, 
 
 dlt_value *dlt_one_minus_power(dlt_builder *b, double beta, dlt_value *step)
 {
-    /* 1 - beta^t = -expm1(t ln beta): no cancellation while beta^t is near 1, and 1 when it has vanished */
-    dlt_value *exponent = beta > 0 ? dlt_mul_c(b, step, log(beta)) : dlt_constant_typed(b, DLT_F64, -HUGE_VAL);
-    return dlt_neg(b, dlt_elementwise(b, DLT_EW_EXPM1, exponent, NULL, NULL));
+    const bool single = dlt_real(b) == DLT_F32;
+    dlt_value *base = dlt_constant_typed(b, DLT_F64, single ? (double)(float)beta : beta);
+    return dlt_c_sub(b, 1, dlt_cast(b, dlt_pow(b, base, step), dlt_real(b)));
 }
 
 dlt_value *dlt_moving_slot(dlt_builder *b, const char *name, dlt_value *x, double beta)
@@ -71,7 +72,8 @@ dlt_value *dlt_moving_slot(dlt_builder *b, const char *name, dlt_value *x, doubl
 
 /* ---- counters ---- */
 
-static dlt_value *counter(dlt_builder *b, const char *path, dlt_dtype type, double start, dlt_variable **variable)
+static dlt_value *counter(dlt_builder *b, const char *path, dlt_dtype type, double start,
+                          dlt_variable **variable)
 {
     dlt_value *v = dlt_variable_value(b, &(dlt_variable){.path = path,
                                                          .group = "",
@@ -160,7 +162,8 @@ static dlt_value *squared_norm(dlt_builder *b, dlt_value *g)
     return dlt_sum_all(b, dlt_square(b, g));
 }
 
-/* clipnorm: g c / max(|g|, c) for each weight's gradient. Sets *squares to the sum of squares of all before. */
+/* clipnorm: g c / max(|g|, c) for each weight's gradient. Sets *squares to the sum of squares of all before.
+ */
 static void clip_each(update *u, double most, dlt_value **squares)
 {
     dlt_builder *b = u->b;
@@ -194,12 +197,14 @@ static dlt_value *clip_flat(update *u, dlt_value *g, dlt_value *norm)
     return g;
 }
 
+/* What stands before it belongs to the backward phase, what stands behind to the update. */
 static void guard(dlt_builder *b, dlt_value *loss, dlt_value *norm)
 {
     if (loss != NULL && norm != NULL) {
         dlt_value *const watched[] = {loss, norm};
         dlt_guard(b, watched, 2);
     }
+    dlt_builder_phase(b, DLT_PHASE_UPDATE);
 }
 
 /* The gradients as one vector, accumulated, watched and clipped; NULL where they are only added up. */
@@ -236,15 +241,20 @@ static dlt_value *prepare_gradients(update *u, dlt_value *loss, dlt_update_kind 
             g = dlt_div_c(b, dlt_add(b, g, sum), share);
             *norm = dlt_sqrt(b, squared_norm(b, g));
         }
-        dlt_assign(b, slot, dlt_sub(b, sum, sum)); /* zeros in the layout of the vector; the guard sees to it that sum is finite */
     }
     guard(b, loss, *norm);
+    if (kind == DLT_UPDATE_APPLY) {
+        dlt_assign(
+            b, slot,
+            dlt_sub(b, sum, sum)); /* zeros in the layout of the vector; the guard let no infinite sum pass */
+    }
     return each ? g : clip_flat(u, g, *norm);
 }
 
 /* ---- weights ---- */
 
-/* avg = w while there was no update, then momentum avg + (1 - momentum) w; every so often the weights become it. */
+/* avg = w while there was no update, then momentum avg + (1 - momentum) w; every so often the weights become
+ * it. */
 static dlt_value *average_weights(update *u, dlt_value *w)
 {
     dlt_builder *b = u->b;
@@ -287,9 +297,9 @@ void dlt_optimizer_build(dlt_builder *b, const dlt_item *optimizer, dlt_value *l
     dlt_scope_enter(b, "optimizer", NULL, optimizer->pos, true);
     if (find_weights(&u)) {
         find_gradients(&u, loss);
-        dlt_builder_phase(b, DLT_PHASE_UPDATE);
-        read_counters(&u);
+        dlt_builder_phase(b, DLT_PHASE_BACKWARD);
         dlt_value *g = prepare_gradients(&u, loss, kind, &report->grad_norm);
+        read_counters(&u);
         dlt_value *w = dlt_flat_params(b), *old = w;
         if (kind != DLT_UPDATE_ACCUMULATE) {
             if (u.params->weight_decay.set) {

@@ -1,5 +1,6 @@
-/* trainer/optimizer.h: a whole update, in Keras' order (keras-training.md 6.2-6.5): gradients, unscaling, accumulation, guard,
- * clipping, weight decay, the optimizer's own rule, moving average, constraints, counters. */
+/* trainer/optimizer.h: a whole update, in Keras' order (keras-training.md 6.2-6.5): gradients, unscaling,
+ * accumulation, guard, clipping, weight decay, the optimizer's own rule, moving average, constraints,
+ * counters. */
 #ifndef DLT_TRAINER_OPTIMIZER_H
 #define DLT_TRAINER_OPTIMIZER_H
 
@@ -29,8 +30,8 @@ typedef struct dlt_update_report {
 } dlt_update_report;
 
 /**
- * Adds everything from the loss (scalar, with penalties) to the new weights. All weights must exist; at least one must be
- * trainable. The guard looks at the loss and the norm of the gradients.
+ * Adds everything from the loss (scalar, with penalties) to the new weights. All weights must exist; at least
+ * one must be trainable. The guard looks at the loss and the norm of the gradients.
  */
 void dlt_optimizer_build(dlt_builder *b, const dlt_item *optimizer, dlt_value *loss, dlt_update_kind kind,
                          dlt_update_report *report);

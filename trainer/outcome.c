@@ -1,4 +1,5 @@
-/* trainer/outcome.c: targets, predictions, masks and weights brought to shapes that fit (keras-training.md 2, 3.1). */
+/* trainer/outcome.c: targets, predictions, masks and weights brought to shapes that fit (keras-training.md
+ * 2, 3.1). */
 #include "trainer/kinds.h"
 
 static int64_t last_of(const dlt_shape *shape)
@@ -9,7 +10,8 @@ static int64_t last_of(const dlt_shape *shape)
 /* True if something says how much each step of a sample counts: then the steps must stay apart. */
 static bool counts_steps(const dlt_outcome *o)
 {
-    return o->mask != NULL || (o->weight != NULL && o->weight->shape.rank > 1 && o->weight->shape.dim[1] != 1);
+    return o->mask != NULL ||
+           (o->weight != NULL && o->weight->shape.rank > 1 && o->weight->shape.dim[1] != 1);
 }
 
 /* Ranks that differ by a last axis of size 1: a lone batch axis is expanded, anything else squeezed. */
@@ -66,13 +68,15 @@ bool dlt_outcome_match(dlt_builder *b, const dlt_outcome *outcome, dlt_target_fo
     }
     const dlt_shape wanted = wanted_shape(matched->y_pred, form);
     if (!dlt_shape_equal(&matched->y_true->shape, &wanted) || (form == DLT_TARGET_CLASSES && p.rank < 2)) {
-        if (dlt_uncertain(matched->y_true, matched->y_pred)) { /* sizes are not known yet: anything of the right shape */
+        if (dlt_uncertain(matched->y_true,
+                          matched->y_pred)) { /* sizes are not known yet: anything of the right shape */
             dlt_value *any = dlt_constant_typed(b, matched->y_true->type, 0);
             matched->y_true = dlt_broadcast_to(b, any, wanted);
             return matched->y_true != NULL;
         }
         char is[160], should[160], predicted[160];
-        dlt_reject(b, "targets have shape %s; outputs of shape %s need %s", dlt_shape_text_batch(&t, is, sizeof is),
+        dlt_reject(b, "targets have shape %s; outputs of shape %s need %s",
+                   dlt_shape_text_batch(&t, is, sizeof is),
                    dlt_shape_text_batch(&p, predicted, sizeof predicted),
                    dlt_shape_text_batch(&wanted, should, sizeof should));
         return false;
@@ -130,7 +134,8 @@ dlt_value *dlt_divide_no_nan(dlt_builder *b, dlt_value *x, dlt_value *y)
     dlt_value *zero = dlt_constant_typed(b, y->type, 0);
     dlt_value *empty = dlt_equal(b, y, zero);
     dlt_value *quotient = dlt_div(b, x, dlt_select(b, empty, dlt_constant_typed(b, y->type, 1), y));
-    return dlt_select(b, empty, zero, quotient); /* the divisor is never 0, so the gradient has no NaN either */
+    return dlt_select(b, empty, zero,
+                      quotient); /* the divisor is never 0, so the gradient has no NaN either */
 }
 
 dlt_value *dlt_normalize(dlt_builder *b, dlt_value *x, int axis)
@@ -169,8 +174,9 @@ dlt_value *dlt_logits_of(const dlt_value *probabilities, bool softmax)
         return NULL;
     }
     const dlt_node *node = probabilities->node;
-    const bool found = softmax ? node->op == DLT_OP_SOFTMAX
-                               : node->op == DLT_OP_EW && ((const dlt_ew_attrs *)node->attrs)->op == DLT_EW_SIGMOID;
+    const bool found =
+        softmax ? node->op == DLT_OP_SOFTMAX
+                : node->op == DLT_OP_EW && ((const dlt_ew_attrs *)node->attrs)->op == DLT_EW_SIGMOID;
     return found ? node->inputs[0] : NULL;
 }
 

@@ -104,11 +104,16 @@ static const dlt_kind *const callbacks[] = {
 #define KINDS(list) .kinds = (list), .count = DLT_COUNT(list)
 const dlt_category dlt_trainer_categories[DLT_TRAINER_CATEGORIES] = {
     {.name = "loss", .doc = "what training makes small", KINDS(losses), .named = true},
-    {.name = "metric", .doc = "what is measured while training and evaluating", KINDS(metrics), .named = true},
+    {.name = "metric",
+     .doc = "what is measured while training and evaluating",
+     KINDS(metrics),
+     .named = true},
     {.name = "optimizer", .doc = "how weights follow gradients", KINDS(optimizers), .named = true},
     {.name = "schedule", .doc = "a learning rate that changes by itself", KINDS(schedules), .named = true},
     {.name = "initializer", .doc = "first values of weights", KINDS(initializers)},
-    {.name = "regularizer", .doc = "what is added to the loss for the size of weights or outputs", KINDS(regularizers)},
+    {.name = "regularizer",
+     .doc = "what is added to the loss for the size of weights or outputs",
+     KINDS(regularizers)},
     {.name = "constraint", .doc = "what weights are held to after each step", KINDS(constraints)},
     {.name = "callback", .doc = "what is done at the ends of epochs", KINDS(callbacks)},
 };

@@ -5,15 +5,16 @@
 
 const char *dlt_program_name(dlt_program_kind kind)
 {
-    static const char *const names[] = {"train", "train-accumulate", "train-apply", "evaluate", "predict", "finish"};
+    static const char *const names[] = {"train",    "train-accumulate", "train-apply",
+                                        "evaluate", "predict",          "finish"};
     return names[kind];
 }
 
 static dlt_mode mode_of(dlt_program_kind kind)
 {
-    return kind == DLT_PROGRAM_EVALUATE                               ? DLT_MODE_EVALUATE
+    return kind == DLT_PROGRAM_EVALUATE                                ? DLT_MODE_EVALUATE
            : kind == DLT_PROGRAM_PREDICT || kind == DLT_PROGRAM_FINISH ? DLT_MODE_PREDICT
-                                                                        : DLT_MODE_TRAIN;
+                                                                       : DLT_MODE_TRAIN;
 }
 
 static bool is_training(dlt_program_kind kind)
@@ -60,10 +61,11 @@ static void watch(void *context, const dlt_item *item, const char *path, dlt_val
     }
 }
 
-static dlt_value *forward(dlt_builder *b, const dlt_spec *spec, const dlt_step_data *data, const dlt_step_options *options,
-                          dlt_step *step)
+static dlt_value *forward(dlt_builder *b, const dlt_spec *spec, const dlt_step_data *data,
+                          const dlt_step_options *options, dlt_step *step)
 {
-    dlt_value **inputs = dlt_arena_alloc(dlt_builder_graph(b)->arena, (size_t)data->input_count, sizeof *inputs);
+    dlt_value **inputs =
+        dlt_arena_alloc(dlt_builder_graph(b)->arena, (size_t)data->input_count, sizeof *inputs);
     watcher w = {options, step};
     if (inputs == NULL) {
         return dlt_reject_at(b, DLT_E_MEMORY, (dlt_pos){0}, "out of memory");
@@ -71,14 +73,18 @@ static dlt_value *forward(dlt_builder *b, const dlt_spec *spec, const dlt_step_d
     for (int i = 0; i < data->input_count; i++) {
         inputs[i] = add_input(b, &data->inputs[i]);
     }
-    const bool table = spec->layers.count > 0 && dlt_layer_of(spec->layers.at[0])->table != NULL;
-    if (!table && data->input_count != 1) {
-        return dlt_reject_at(b, DLT_E_CONFIG, spec->layers.count > 0 ? spec->layers.at[0]->pos : (dlt_pos){0},
-                             "the data have %d features apart; put FeatureSpace first, which makes one of them",
-                             data->input_count);
+    const dlt_layer_desc *first = spec->layers.count > 0 ? dlt_layer_of(spec->layers.at[0]) : NULL;
+    const bool table = first != NULL && first->table != NULL;
+    const bool starts = first != NULL && first->starts; /* Input makes a value even where there are no data */
+    if (!table && data->input_count != 1 && !(data->input_count == 0 && starts)) {
+        return dlt_reject_at(
+            b, DLT_E_CONFIG, spec->layers.count > 0 ? spec->layers.at[0]->pos : (dlt_pos){0},
+            "the data have %d features apart; put FeatureSpace first, which makes one of them",
+            data->input_count);
     }
-    dlt_value *x = table ? NULL : inputs[0];
-    if (x != NULL && dlt_dtype_is_real(x->type)) { /* integers stay what they are until a layer wants numbers */
+    dlt_value *x = table || data->input_count == 0 ? NULL : inputs[0];
+    if (x != NULL &&
+        dlt_dtype_is_real(x->type)) { /* integers stay what they are until a layer wants numbers */
         x = dlt_cast(b, x, dlt_real(b));
     }
     return dlt_model_apply(b, &spec->layers, x, data->fitted, inputs, data->input_count, watch, &w);
@@ -86,55 +92,11 @@ static dlt_value *forward(dlt_builder *b, const dlt_spec *spec, const dlt_step_d
 
 /* ---- the loss ---- */
 
-static dlt_value *plus(dlt_builder *b, dlt_value *x, dlt_value *y)
-{
-    return x == NULL ? y : y == NULL ? x : dlt_add(b, x, y);
-}
-
-/* Penalties of trainable weights, each once however often it is used. */
-static dlt_value *weight_penalties(dlt_builder *b)
-{
-    const dlt_variables *all = dlt_builder_graph(b)->variables;
-    dlt_value *sum = NULL;
-    for (int i = 0; i < all->count && !dlt_builder_failed(b); i++) {
-        dlt_variable *v = all->list[i];
-        if (v->regularizer != NULL && v->trainable) {
-            dlt_scope_enter(b, NULL, NULL, v->pos, true);
-            sum = plus(b, sum, dlt_regularize(b, v->regularizer, dlt_current(b, v)));
-            dlt_scope_leave(b);
-        }
-    }
-    return sum;
-}
-
-/* Activity penalties: of the rows that count, divided by their number. */
-static dlt_value *activity_penalties(dlt_builder *b, dlt_value *rows)
-{
-    int count;
-    const dlt_penalty *penalties = dlt_penalties(b, &count);
-    dlt_value *sum = NULL;
-    for (int i = 0; i < count && !dlt_builder_failed(b); i++) {
-        dlt_value *x = dlt_cast(b, penalties[i].value, dlt_real(b));
-        const dlt_shape shape = dlt_shape_of(x);
-        if (rows != NULL && shape.rank > 0) { /* zeros add nothing to any of the regularizers of outputs */
-            const int64_t per_sample = shape.dim[0] / dlt_batch_size(b);
-            dlt_value *row = dlt_index(b, rows->type, DLT_SHAPE(shape.dim[0]), 0);
-            dlt_value *counts = dlt_less(b, row, dlt_mul_c(b, rows, (double)per_sample));
-            x = dlt_mul(b, x, dlt_weight_aligned(b, counts, shape));
-        }
-        sum = plus(b, sum, dlt_regularize(b, penalties[i].regularizer, x));
-    }
-    if (sum == NULL) {
-        return NULL;
-    }
-    return rows != NULL ? dlt_div(b, sum, dlt_cast(b, rows, dlt_real(b))) : dlt_div_c(b, sum, (double)dlt_batch_size(b));
-}
-
 static dlt_value *total_loss(dlt_builder *b, const dlt_item *loss, const dlt_outcome *outcome)
 {
     dlt_value *total = dlt_loss_apply(b, loss, outcome);
-    total = total != NULL ? plus(b, total, weight_penalties(b)) : NULL;
-    return total != NULL ? plus(b, total, activity_penalties(b, outcome->rows)) : NULL;
+    dlt_value *penalty = total != NULL ? dlt_penalty_total(b, outcome->rows) : NULL;
+    return penalty != NULL ? dlt_add(b, total, penalty) : total;
 }
 
 /* ---- programs ---- */
@@ -158,8 +120,8 @@ static void train(dlt_builder *b, const dlt_spec *spec, dlt_program_kind kind, d
     dlt_output(b, "learning_rate", report.rate);
 }
 
-static void build_program(dlt_builder *b, const dlt_spec *spec, const dlt_step_data *data, const dlt_step_options *options,
-                          dlt_metric_set *metrics, dlt_step *step)
+static void build_program(dlt_builder *b, const dlt_spec *spec, const dlt_step_data *data,
+                          const dlt_step_options *options, dlt_metric_set *metrics, dlt_step *step)
 {
     if (options->kind == DLT_PROGRAM_FINISH) {
         dlt_optimizer_finish(b);
@@ -190,14 +152,16 @@ static void build_program(dlt_builder *b, const dlt_spec *spec, const dlt_step_d
     }
 }
 
-dlt_status dlt_step_build(dlt_arena *arena, dlt_variables *variables, const dlt_spec *spec, const dlt_step_data *data,
-                          const dlt_step_options *options, dlt_metric_set *metrics, dlt_step *step, dlt_diag *diag)
+dlt_status dlt_step_build(dlt_arena *arena, dlt_variables *variables, const dlt_spec *spec,
+                          const dlt_step_data *data, const dlt_step_options *options, dlt_metric_set *metrics,
+                          dlt_step *step, dlt_diag *diag)
 {
     const bool wants_loss = options->kind != DLT_PROGRAM_PREDICT && options->kind != DLT_PROGRAM_FINISH;
     *step = (dlt_step){.target = -1, .weight = -1, .rows = -1};
     if (wants_loss && (spec->loss == NULL || data->target == NULL)) {
-        return dlt_fail(diag, DLT_E_CONFIG, spec->loss != NULL ? spec->loss->pos : (dlt_pos){0}, "%s needs %s",
-                        dlt_program_name(options->kind), spec->loss == NULL ? "a loss:" : "data with targets");
+        return dlt_fail(diag, DLT_E_CONFIG, spec->loss != NULL ? spec->loss->pos : (dlt_pos){0},
+                        "%s needs %s", dlt_program_name(options->kind),
+                        spec->loss == NULL ? "a loss:" : "data with targets");
     }
     dlt_builder *b = dlt_builder_create(arena, variables,
                                         &(dlt_builder_options){.name = dlt_program_name(options->kind),

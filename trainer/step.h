@@ -1,14 +1,19 @@
 /* trainer/step.h: the graph of each program of a run (decisions 14).
  *
  *   train       forward, loss, penalties, metric sums, gradients, guard, update, counters
- *   accumulate  the same, but gradients are only added up    apply  the last batch of such a round: a step with their mean
- *   evaluate    forward, loss, penalties, metric sums; the last batch may be padded: `rows` rows count
+ *   accumulate  the same, but gradients are only added up
+ *   apply       the last batch of such a round: a step with their mean
+ *   evaluate    forward, loss, penalties, metric sums; the batch may be padded: the first `rows` rows count
  *   predict     forward
  *   finish      the end of fit with use_ema: averages become weights
  *
- * Named outputs, for the loop to read:   train, accumulate, apply: "loss" (this batch's, with penalties), "grad_norm" (before
- * clipping), "learning_rate"      evaluate: "loss", "y"      predict: "y"
- * What an epoch comes to stands in the sums of the metric set (trainer/metric.h); logged loss = total / rows. */
+ * Named outputs, for the loop to read:
+ *   train, accumulate, apply: "loss" (of this batch, with penalties), "grad_norm" (before clipping; of the batch's
+ *                             gradients, or of their mean over the round), "learning_rate" (of this step)
+ *   evaluate:                 "loss", "y"
+ *   predict:                  "y"
+ * What an epoch comes to stands in the sums of the metric set (trainer/metric.h). A program with penalties that
+ * layers give as finished scalars must not be padded (dlt_penalties). */
 #ifndef DLT_TRAINER_STEP_H
 #define DLT_TRAINER_STEP_H
 
@@ -56,15 +61,16 @@ typedef struct dlt_step {
     dlt_graph *graph;
     /* places among graph->inputs, which passes keep; -1: none. The model's inputs are the first. */
     int target, weight, rows;
-    dlt_value *y;           /* predictions; NULL for finish */
-    const dlt_item *last;   /* the layer that made them */
+    dlt_value *y;         /* predictions; NULL for finish */
+    const dlt_item *last; /* the layer that made them */
 } dlt_step;
 
 /**
- * Builds one program over the variables of the run; the first training program adds those of the optimizer. spec: what the
- * model file says. metrics: of the run, made once.
+ * Builds one program over the variables of the run; the first training program adds those of the optimizer.
+ * spec: what the model file says. metrics: of the run, made once.
  */
-dlt_status dlt_step_build(dlt_arena *arena, dlt_variables *variables, const dlt_spec *spec, const dlt_step_data *data,
-                          const dlt_step_options *options, dlt_metric_set *metrics, dlt_step *step, dlt_diag *diag);
+dlt_status dlt_step_build(dlt_arena *arena, dlt_variables *variables, const dlt_spec *spec,
+                          const dlt_step_data *data, const dlt_step_options *options, dlt_metric_set *metrics,
+                          dlt_step *step, dlt_diag *diag);
 
 #endif

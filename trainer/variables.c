@@ -9,7 +9,7 @@ typedef struct lister {
     dlt_variables *all;
     dlt_saved *list;
     int count, room;
-    int next; /* number of the optimizer's next array */
+    int next;            /* number of the optimizer's next array */
     const char *missing; /* a variable that should be there */
 } lister;
 
@@ -118,7 +118,8 @@ static void add_state(lister *l, bool with_optimizer)
         const dlt_variable *v = l->all->list[i];
         const bool keras_has_it = v == dlt_variables_find(l->all, DLT_PATH_ITERATION) ||
                                   v == dlt_variables_find(l->all, DLT_PATH_LEARNING_RATE);
-        if (v->role == DLT_VARIABLE_METRIC || (v->role == DLT_VARIABLE_COUNTER && !(with_optimizer && keras_has_it))) {
+        if (v->role == DLT_VARIABLE_METRIC ||
+            (v->role == DLT_VARIABLE_COUNTER && !(with_optimizer && keras_has_it))) {
             add(l, dlt_arena_printf(l->arena, "dltrain/state/%s", v->path), v, NULL);
         }
     }
@@ -134,8 +135,8 @@ static int most(const dlt_variables *all)
     return all->count + (DLT_OPTIMIZER_MAX_SLOTS + 2) * trained + 3;
 }
 
-dlt_status dlt_saved_list(dlt_arena *arena, dlt_variables *variables, const dlt_item *optimizer, unsigned kinds,
-                          const dlt_saved **list, int *count, dlt_diag *diag)
+dlt_status dlt_saved_list(dlt_arena *arena, dlt_variables *variables, const dlt_item *optimizer,
+                          unsigned kinds, const dlt_saved **list, int *count, dlt_diag *diag)
 {
     lister l = {.arena = arena, .all = variables, .room = most(variables)};
     l.list = dlt_arena_alloc(arena, (size_t)l.room, sizeof *l.list);

@@ -1,9 +1,10 @@
-/* trainer/callbacks/callback_csv_logger.c: a line for each epoch in a CSV file: epoch (from 0), then the logs by name.
+/* trainer/callbacks/callback_csv_logger.c: a line for each epoch in a CSV file: epoch (from 0), then the logs
+ * by name.
  *
- * Columns are those of the first epoch; if none of them begins with val_, a val_ column of each is added (validation may run in
- * later epochs only). What an epoch does not have is NA. Lines end with CR LF and numbers read back exactly, both as Python's csv
- * module writes them. The file's length is part of the state, so that a resumed run overwrites lines of epochs that are
- * run again. */
+ * Columns are those of the first epoch; if none of them begins with val_, a val_ column of each is added
+ * (validation may run in later epochs only). What an epoch does not have is NA. Lines end with CR LF and
+ * numbers read back exactly, both as Python's csv module writes them. The file's length is part of the state,
+ * so that a resumed run overwrites lines of epochs that are run again. */
 #include "trainer/callbacks/monitor.h"
 
 #include "base/text.h"
@@ -19,7 +20,7 @@ typedef struct csv_params {
 
 static const dlt_field fields[] = {
     DLT_PATH(csv_params, filename, NULL, "the file"),
-    DLT_STRING(csv_params, separator, ",", "character between columns"),
+    DLT_STRING(csv_params, separator, "\",\"", "character between columns"),
     DLT_BOOL(csv_params, append, false, "keep what stands in the file"),
     {0},
 };
@@ -95,7 +96,8 @@ static bool choose_columns(dlt_callback_state *state, const dlt_logs *logs)
 }
 
 /* The header (logs NULL) or a line of values. */
-static void append_line(dlt_buf *out, const dlt_callback_state *state, const dlt_callback_io *io, bool header, char separator)
+static void append_line(dlt_buf *out, const dlt_callback_state *state, const dlt_callback_io *io, bool header,
+                        char separator)
 {
     if (header) {
         dlt_buf_string(out, "epoch");
@@ -128,7 +130,7 @@ static void train_begin(const dlt_item *item, dlt_callback_state *state, dlt_cal
     state->integer[OFFSET] = size > 0 ? size : 0;
     state->integer[HEADER_DONE] = size > 0;
     if (size <= 0) { /* the file is there, empty, from now on */
-        io->write = (dlt_file_write){.path = p->filename, .offset = 0, .text = "", .bytes = 0};
+        io->write = (dlt_write_request){.path = p->filename, .offset = 0, .text = "", .bytes = 0};
     }
 }
 
@@ -148,7 +150,7 @@ static void epoch_end(const dlt_item *item, dlt_callback_state *state, dlt_callb
     if (text == NULL) {
         dlt_fail_memory(io->diag);
     } else {
-        io->write = (dlt_file_write){p->filename, state->integer[OFFSET], text, line.length};
+        io->write = (dlt_write_request){p->filename, state->integer[OFFSET], text, line.length};
         state->integer[OFFSET] += (int64_t)line.length;
         state->integer[HEADER_DONE] = 1;
     }
@@ -156,7 +158,8 @@ static void epoch_end(const dlt_item *item, dlt_callback_state *state, dlt_callb
 }
 
 const dlt_callback_desc dlt_callback_csv_logger = {
-    .kind = {"CSVLogger", "writes a line for each epoch to a CSV file", sizeof(csv_params), fields, .check = check},
+    .kind = {"CSVLogger", "writes a line for each epoch to a CSV file", sizeof(csv_params), fields,
+             .check = check},
     .monitor = -1,
     .mode = -1,
     .train_begin = train_begin,

@@ -1,6 +1,10 @@
-/* trainer/callbacks/callback_learning_rate_scheduler.c: learning rates by epoch, as a table: `schedule: {0: 1e-3, 10: 1e-4}` trains
- * with 1e-3 from the first epoch on (epochs count from 0 here, as in Keras) and with 1e-4 from the eleventh. Before the first
- * entry the optimizer's own rate stands. Keras takes a function; a model file has none. */
+/* trainer/callbacks/callback_learning_rate_scheduler.c: learning rates by epoch, as a table.
+ *
+ *     LearningRateScheduler: {schedule: {0: 1e-3, 10: 1e-4}}
+ *
+ * trains with 1e-3 from the first epoch on (epochs count from 0 here, as in Keras) and with 1e-4 from the
+ * eleventh. Before the first entry the optimizer's own rate stands. Keras takes a function; a model file has
+ * none. */
 #include "trainer/callbacks/monitor.h"
 
 #include "base/num.h"
@@ -13,7 +17,8 @@ typedef struct scheduler_params {
 } scheduler_params;
 
 static const dlt_field fields[] = {
-    DLT_FLOAT_MAP(scheduler_params, schedule, 0, HUGE_VAL, NULL, "learning rate by the epoch, from 0, from which it holds: {0: 1e-3, 10: 1e-4}"),
+    DLT_FLOAT_MAP(scheduler_params, schedule, 0, HUGE_VAL, NULL,
+                  "learning rate by the epoch, from 0, from which it holds: {0: 1e-3, 10: 1e-4}"),
     DLT_VERBOSE_FIELD(scheduler_params),
     {0},
 };
@@ -28,17 +33,20 @@ static void check(const dlt_item *item, dlt_diag *diag)
     const scheduler_params *p = item->params;
     const dlt_pos at = dlt_item_pos(item, "schedule");
     if (p->schedule.count == 0) {
-        dlt_fail(diag, DLT_E_CONFIG, at, "LearningRateScheduler: schedule must be a table {epoch: rate}, as {0: 1e-3, 10: 1e-4}");
+        dlt_fail(diag, DLT_E_CONFIG, at,
+                 "LearningRateScheduler: schedule must be a table {epoch: rate}, as {0: 1e-3, 10: 1e-4}");
     }
     for (size_t i = 0; i < p->schedule.count; i++) {
         int64_t epoch, other;
         if (!parse_epoch(p->schedule.key[i], &epoch)) {
-            dlt_fail(diag, DLT_E_CONFIG, at, "LearningRateScheduler: '%s' is no epoch (0, 1, 2, ...)", p->schedule.key[i]);
+            dlt_fail(diag, DLT_E_CONFIG, at, "LearningRateScheduler: '%s' is no epoch (0, 1, 2, ...)",
+                     p->schedule.key[i]);
             continue;
         }
         for (size_t k = 0; k < i; k++) {
             if (parse_epoch(p->schedule.key[k], &other) && other == epoch) {
-                dlt_fail(diag, DLT_E_CONFIG, at, "LearningRateScheduler: epoch %lld stands twice", (long long)epoch);
+                dlt_fail(diag, DLT_E_CONFIG, at, "LearningRateScheduler: epoch %lld stands twice",
+                         (long long)epoch);
             }
         }
     }
@@ -56,7 +64,8 @@ static void epoch_begin(const dlt_item *item, dlt_callback_state *state, dlt_cal
         }
     }
     if (from >= 0 && p->verbose > 0) {
-        dlt_note(io->diag, (dlt_pos){0}, "epoch %lld: learning rate set to %.6g", (long long)io->epoch + 1, io->rate);
+        dlt_note(io->diag, (dlt_pos){0}, "epoch %lld: learning rate set to %.6g", (long long)io->epoch + 1,
+                 io->rate);
     }
 }
 
@@ -68,8 +77,8 @@ static void epoch_end(const dlt_item *item, dlt_callback_state *state, dlt_callb
 }
 
 const dlt_callback_desc dlt_callback_learning_rate_scheduler = {
-    .kind = {"LearningRateScheduler", "sets the learning rate by a table of epochs", sizeof(scheduler_params), fields,
-             .check = check},
+    .kind = {"LearningRateScheduler", "sets the learning rate by a table of epochs", sizeof(scheduler_params),
+             fields, .check = check},
     .monitor = -1,
     .mode = -1,
     .sets_rate = true,

@@ -1,8 +1,9 @@
-/* trainer/callbacks/callback_model_checkpoint.c: saves checkpoints at the ends of epochs, or every so many batches; all of them, or
- * those whose value is the best so far. Without filepath they go among the run's own checkpoints.
+/* trainer/callbacks/callback_model_checkpoint.c: saves checkpoints at the ends of epochs, or every so many
+ * batches; all of them, or those whose value is the best so far. Without filepath they go among the run's own
+ * checkpoints.
  *
- * The file's name is a format as in Python: {epoch} (from 1), {batch} (from 1, with save_freq a number) and every name in the logs,
- * each with a format of numbers: {epoch:02d}, {val_loss:.3f}. */
+ * The file's name is a format as in Python: {epoch} (from 1), {batch} (from 1, with save_freq a number) and
+ * every name in the logs, each with a format of numbers: {epoch:02d}, {val_loss:.3f}. */
 #include "trainer/callbacks/monitor.h"
 
 #include "base/num.h"
@@ -21,14 +22,16 @@ typedef struct checkpoint_params {
 } checkpoint_params;
 
 static const dlt_field fields[] = {
-    DLT_PATH(checkpoint_params, filepath, "null", "file, as model-{epoch:02d}-{val_loss:.3f}.weights.h5; default: the run's checkpoints"),
+    DLT_PATH(checkpoint_params, filepath, "null",
+             "file, as model-{epoch:02d}-{val_loss:.3f}.weights.h5; default: the run's checkpoints"),
     DLT_MONITOR_FIELD(checkpoint_params),
     DLT_VERBOSE_FIELD(checkpoint_params),
     DLT_BOOL(checkpoint_params, save_best_only, false, "save only when the value is the best so far"),
     DLT_BOOL(checkpoint_params, save_weights_only, false, "without the state that resuming needs"),
     DLT_MODE_FIELD(checkpoint_params),
     DLT_STRING(checkpoint_params, save_freq, "epoch", "epoch, or a number of batches"),
-    DLT_OPT_FLOAT(checkpoint_params, initial_value_threshold, -HUGE_VAL, HUGE_VAL, 0, "value that the first one saved must beat"),
+    DLT_OPT_FLOAT(checkpoint_params, initial_value_threshold, -HUGE_VAL, HUGE_VAL, 0,
+                  "value that the first one saved must beat"),
     {0},
 };
 
@@ -52,9 +55,9 @@ static int64_t frequency(const checkpoint_params *p)
 typedef struct replacement {
     const char *name;
     size_t name_bytes;
-    bool zero;       /* pad with zeros */
+    bool zero;            /* pad with zeros */
     int width, precision; /* -1: none */
-    char type;       /* d e f g, or 0: as Python prints it */
+    char type;            /* d e f g, or 0: as Python prints it */
 } replacement;
 
 static int digits(const char **at)
@@ -145,10 +148,11 @@ static void append_value(dlt_buf *out, const replacement *field, bool whole, dou
 }
 
 /*
- * Appends the file's name. batch < 0: there is none. Returns NULL, or where the name of a field begins that there is no value
- * for, or '{' of one that is malformed.
+ * Appends the file's name. batch < 0: there is none. Returns NULL, or where the name of a field begins that
+ * there is no value for, or '{' of one that is malformed.
  */
-static const char *append_name(dlt_buf *out, const char *format, int64_t epoch, int64_t batch, const dlt_logs *logs)
+static const char *append_name(dlt_buf *out, const char *format, int64_t epoch, int64_t batch,
+                               const dlt_logs *logs)
 {
     for (const char *at = format; *at != '\0';) {
         if ((at[0] == '{' && at[1] == '{') || (at[0] == '}' && at[1] == '}')) {
@@ -190,7 +194,8 @@ static void check(const dlt_item *item, dlt_diag *diag)
     }
     if (p->filepath != NULL && !dlt_text_ends(p->filepath, ".weights.h5")) {
         dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "filepath"),
-                 "ModelCheckpoint: filepath must end in .weights.h5, which Keras reads; dltrain export makes other files");
+                 "ModelCheckpoint: filepath must end in .weights.h5, which Keras reads; dltrain export makes "
+                 "other files");
     }
 }
 
@@ -198,10 +203,11 @@ static void check_logs(const dlt_item *item, const dlt_logs *names, dlt_diag *di
 {
     const checkpoint_params *p = item->params;
     dlt_buf name = {0};
-    const char *wrong = p->filepath != NULL ? append_name(&name, p->filepath, 0, frequency(p) > 0 ? 0 : -1, names) : NULL;
+    const char *wrong =
+        p->filepath != NULL ? append_name(&name, p->filepath, 0, frequency(p) > 0 ? 0 : -1, names) : NULL;
     if (wrong != NULL && *wrong != '{') {
-        const char *known[64] = {"epoch", "batch"};
-        size_t count = 2;
+        const char *known[64] = {"epoch"};
+        size_t count = 1;
         for (int i = 0; i < names->count && count < DLT_COUNT(known); i++) {
             known[count++] = names->at[i].name;
         }
@@ -210,13 +216,18 @@ static void check_logs(const dlt_item *item, const dlt_logs *names, dlt_diag *di
         length = length < sizeof found ? length : sizeof found - 1;
         memcpy(found, wrong, length);
         found[length] = '\0';
-        const int nearest = dlt_nearest(found, known, count);
+        const bool batch = strcmp(found, "batch") == 0;
+        const int nearest = batch ? -1 : dlt_nearest(found, known, count);
         dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "filepath"),
-                 "ModelCheckpoint: filepath names {%s}, which cannot be filled in so%s%s%s", found,
-                 nearest >= 0 ? "; did you mean {" : "", nearest >= 0 ? known[nearest] : "", nearest >= 0 ? "}?" : "");
+                 "ModelCheckpoint: filepath names {%s}, which %s%s%s%s", found,
+                 batch ? "there is only with save_freq as a number of batches"
+                       : "has no value, or none of this format",
+                 nearest >= 0 ? "; did you mean {" : "", nearest >= 0 ? known[nearest] : "",
+                 nearest >= 0 ? "}?" : "");
     } else if (wrong != NULL) {
         dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "filepath"),
-                 "ModelCheckpoint: '%.40s' is no {name} or {name:format}; {epoch:02d} and {val_loss:.3f} are", wrong);
+                 "ModelCheckpoint: '%.40s' is no {name} or {name:format}; {epoch:02d} and {val_loss:.3f} are",
+                 wrong);
     }
     dlt_buf_release(&name);
 }
@@ -235,14 +246,14 @@ static bool should_save(const dlt_item *item, dlt_callback_state *state, dlt_cal
     }
     if (state->integer[HAS_BEST] != 0 && !dlt_monitor_better(now, p->mode, 0, state->number[BEST])) {
         if (p->verbose > 0) {
-            dlt_note(io->diag, (dlt_pos){0}, "epoch %lld: %s did not improve on %.5f", (long long)io->epoch + 1, p->monitor,
-                     state->number[BEST]);
+            dlt_note(io->diag, (dlt_pos){0}, "epoch %lld: %s did not improve on %.5f",
+                     (long long)io->epoch + 1, p->monitor, state->number[BEST]);
         }
         return false;
     }
     if (p->verbose > 0 && state->integer[HAS_BEST] != 0) {
-        dlt_note(io->diag, (dlt_pos){0}, "epoch %lld: %s improved from %.5f to %.5f", (long long)io->epoch + 1, p->monitor,
-                 state->number[BEST], now->value);
+        dlt_note(io->diag, (dlt_pos){0}, "epoch %lld: %s improved from %.5f to %.5f",
+                 (long long)io->epoch + 1, p->monitor, state->number[BEST], now->value);
     }
     state->number[BEST] = now->value;
     state->integer[HAS_BEST] = 1;
@@ -259,10 +270,13 @@ static void save(const dlt_item *item, dlt_callback_state *state, dlt_callback_i
     if (p->filepath != NULL) {
         dlt_buf name = {0};
         const char *wrong = append_name(&name, p->filepath, io->epoch, batch, io->logs);
-        io->save_path = wrong == NULL && !name.failed ? dlt_arena_copy(io->arena, dlt_buf_text(&name), name.length) : NULL;
+        io->save_path = wrong == NULL && !name.failed
+                            ? dlt_arena_copy(io->arena, dlt_buf_text(&name), name.length)
+                            : NULL;
         dlt_buf_release(&name);
         if (io->save_path == NULL) {
-            dlt_warn(io->diag, dlt_item_pos(item, "filepath"), "ModelCheckpoint: epoch %lld has no value for {%.40s; not saved",
+            dlt_warn(io->diag, dlt_item_pos(item, "filepath"),
+                     "ModelCheckpoint: epoch %lld has no value for {%.40s; not saved",
                      (long long)io->epoch + 1, wrong != NULL ? wrong : "");
             return;
         }
@@ -310,7 +324,8 @@ static bool watches(const dlt_item *item)
 }
 
 const dlt_callback_desc dlt_callback_model_checkpoint = {
-    .kind = {"ModelCheckpoint", "saves checkpoints, all or the best", sizeof(checkpoint_params), fields, .check = check},
+    .kind = {"ModelCheckpoint", "saves checkpoints, all or the best", sizeof(checkpoint_params), fields,
+             .check = check},
     .monitor = offsetof(checkpoint_params, monitor),
     .watches = watches,
     .mode = offsetof(checkpoint_params, mode),

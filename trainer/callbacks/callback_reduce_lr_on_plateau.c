@@ -1,9 +1,9 @@
-/* trainer/callbacks/callback_reduce_lr_on_plateau.c: multiplies the learning rate by `factor` when a value has not become better for
- * `patience` epochs.
+/* trainer/callbacks/callback_reduce_lr_on_plateau.c: multiplies the learning rate by `factor` when a value
+ * has not become better for `patience` epochs.
  *
- * At the end of an epoch: the rate goes into the logs; while cooling down: counter -= 1, wait = 0; if better: wait = 0; else if
- * not cooling down: wait += 1, and when wait >= patience and the rate is above min_lr: rate = max(rate factor, min_lr),
- * counter = cooldown, wait = 0. */
+ * At the end of an epoch: the rate goes into the logs; while cooling down: counter -= 1, wait = 0; if better:
+ * wait = 0; else if not cooling down: wait += 1, and when wait >= patience and the rate is above min_lr: rate
+ * = max(rate factor, min_lr), counter = cooldown, wait = 0. */
 #include "trainer/callbacks/monitor.h"
 
 typedef struct reduce_params {
@@ -18,7 +18,8 @@ typedef struct reduce_params {
 
 static const dlt_field fields[] = {
     DLT_MONITOR_FIELD(reduce_params),
-    DLT_FLOAT_OPEN(reduce_params, factor, 0, 1, DLT_FIELD_OPEN_MAX, 0.1, "the new rate as a share of the old"),
+    DLT_FLOAT_OPEN(reduce_params, factor, 0, 1, DLT_FIELD_OPEN_MAX, 0.1,
+                   "the new rate as a share of the old"),
     DLT_INT(reduce_params, patience, 0, INT32_MAX, 10, "epochs to wait for a better value"),
     DLT_VERBOSE_FIELD(reduce_params),
     DLT_MODE_FIELD(reduce_params),
@@ -29,8 +30,8 @@ static const dlt_field fields[] = {
 };
 
 /* the state */
-enum { BEST };                              /* numbers */
-enum { HAS_BEST, WAIT, COOLDOWN, WARNED };  /* integers */
+enum { BEST };                             /* numbers */
+enum { HAS_BEST, WAIT, COOLDOWN, WARNED }; /* integers */
 
 static void reduce(const reduce_params *p, dlt_callback_state *state, dlt_callback_io *io)
 {
@@ -40,7 +41,8 @@ static void reduce(const reduce_params *p, dlt_callback_state *state, dlt_callba
     const double reduced = io->rate * p->factor;
     dlt_callback_set_rate(io, reduced > p->min_lr ? reduced : p->min_lr);
     if (p->verbose > 0) {
-        dlt_note(io->diag, (dlt_pos){0}, "epoch %lld: learning rate reduced to %.6g", (long long)io->epoch + 1, io->rate);
+        dlt_note(io->diag, (dlt_pos){0}, "epoch %lld: learning rate reduced to %.6g",
+                 (long long)io->epoch + 1, io->rate);
     }
     state->integer[COOLDOWN] = p->cooldown;
     state->integer[WAIT] = 0;
@@ -58,7 +60,8 @@ static void epoch_end(const dlt_item *item, dlt_callback_state *state, dlt_callb
         state->integer[COOLDOWN]--;
         state->integer[WAIT] = 0;
     }
-    if (state->integer[HAS_BEST] == 0 || dlt_monitor_better(now, p->mode, p->min_delta, state->number[BEST])) {
+    if (state->integer[HAS_BEST] == 0 ||
+        dlt_monitor_better(now, p->mode, p->min_delta, state->number[BEST])) {
         state->number[BEST] = now->value;
         state->integer[HAS_BEST] = 1;
         state->integer[WAIT] = 0;
@@ -71,8 +74,8 @@ static void epoch_end(const dlt_item *item, dlt_callback_state *state, dlt_callb
 }
 
 const dlt_callback_desc dlt_callback_reduce_lr_on_plateau = {
-    .kind = {"ReduceLROnPlateau", "lowers the learning rate when a value does not get better any more", sizeof(reduce_params),
-             fields, .aliases = "reduce_lr_on_plateau"},
+    .kind = {"ReduceLROnPlateau", "lowers the learning rate when a value does not get better any more",
+             sizeof(reduce_params), fields, .aliases = "reduce_lr_on_plateau"},
     .monitor = offsetof(reduce_params, monitor),
     .mode = offsetof(reduce_params, mode),
     .sets_rate = true,

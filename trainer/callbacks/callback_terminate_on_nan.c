@@ -1,5 +1,5 @@
-/* trainer/callbacks/callback_terminate_on_nan.c: ends training after a batch whose loss is NaN or infinite. The run's own guard
- * (fit.non_finite) usually sees it first, before the update. */
+/* trainer/callbacks/callback_terminate_on_nan.c: ends training after a batch whose loss is NaN or infinite.
+ * The run's own guard (fit.non_finite) usually sees it first, before the update. */
 #include "trainer/callbacks/monitor.h"
 
 #include <math.h>
@@ -9,7 +9,8 @@ typedef struct terminate_params {
 } terminate_params;
 
 static const dlt_field fields[] = {
-    DLT_BOOL(terminate_params, raise_error, false, "kept for Keras' sake: the command's exit code says it either way"),
+    DLT_BOOL(terminate_params, raise_error, false,
+             "kept for Keras' sake: the command's exit code says it either way"),
     {0},
 };
 

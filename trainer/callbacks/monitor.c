@@ -37,24 +37,30 @@ bool dlt_logs_set(dlt_logs *logs, const char *name, double value, dlt_direction 
 
 void dlt_callback_set_rate(dlt_callback_io *io, double rate)
 {
-    io->rate = (double)(float)rate;
-    io->set_rate = true;
+    if (!io->rate_fixed) {
+        io->rate = (double)(float)rate;
+        io->set_rate = true;
+    }
 }
 
 bool dlt_monitor_better(const dlt_log_entry *entry, int mode, double min_delta, double reference)
 {
-    const bool larger = mode == DLT_MONITOR_MAX || (mode == DLT_MONITOR_AUTO && entry->direction == DLT_LARGER_IS_BETTER);
+    const bool larger =
+        mode == DLT_MONITOR_MAX || (mode == DLT_MONITOR_AUTO && entry->direction == DLT_LARGER_IS_BETTER);
     min_delta = fabs(min_delta);
-    return larger ? entry->value - min_delta > reference : entry->value + min_delta < reference;
+    /* Keras takes the difference in double and compares in float32: what differs less than that is equal */
+    return larger ? (float)(entry->value - min_delta) > (float)reference
+                  : (float)(entry->value + min_delta) < (float)reference;
 }
 
-const dlt_log_entry *dlt_monitor_find(const dlt_item *item, const char *monitor, const dlt_callback_io *io, int64_t *warned)
+const dlt_log_entry *dlt_monitor_find(const dlt_item *item, const char *monitor, const dlt_callback_io *io,
+                                      int64_t *warned)
 {
     const dlt_log_entry *entry = dlt_logs_find(io->logs, monitor);
     if (entry == NULL && *warned == 0) {
         *warned = 1;
-        dlt_warn(io->diag, dlt_item_pos(item, "monitor"), "%s watches %s, which epoch %lld does not have", item->kind->name,
-                 monitor, (long long)io->epoch + 1);
+        dlt_warn(io->diag, dlt_item_pos(item, "monitor"), "%s watches %s, which epoch %lld does not have",
+                 item->kind->name, monitor, (long long)io->epoch + 1);
     }
     return entry;
 }

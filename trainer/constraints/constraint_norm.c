@@ -1,5 +1,7 @@
-/* trainer/constraints/constraint_norm.c: norms along axes held within bounds. n is the Euclidean norm of w along `axis`:
- *   UnitNorm: w / (EPS + n)      MaxNorm: w clip(n, 0, max) / (EPS + n)
+/* trainer/constraints/constraint_norm.c: norms along axes held within bounds.
+ * With n the Euclidean norm of w along `axis`:
+ *   UnitNorm:   w / (EPS + n)
+ *   MaxNorm:    w clip(n, 0, max) / (EPS + n)
  *   MinMaxNorm: w (rate clip(n, min, max) + (1 - rate) n) / (EPS + n)
  * axis 0 is right for Dense kernels (inputs, units), [0, 1, 2] for Conv2D's (h, w, inputs, filters). */
 #include "trainer/kinds.h"
@@ -16,7 +18,8 @@ typedef struct min_max_params {
     dlt_ints axis;
 } min_max_params;
 
-#define AXIS(T) DLT_INTS(T, axis, -DLT_MAX_RANK, DLT_MAX_RANK - 1, "0", "axis or axes that a norm is taken along")
+#define AXIS(T)                                                                                              \
+    DLT_INTS(T, axis, -DLT_MAX_RANK, DLT_MAX_RANK - 1, "0", "axis or axes that a norm is taken along")
 static const dlt_field unit_fields[] = {AXIS(unit_params), {0}};
 static const dlt_field max_fields[] = {
     DLT_FLOAT(max_params, max_value, 0, HUGE_VAL, 2, "the largest norm"),
@@ -35,7 +38,8 @@ static void min_max_check(const dlt_item *item, dlt_diag *diag)
 {
     const min_max_params *p = item->params;
     if (p->min_value > p->max_value) {
-        dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "min_value"), "MinMaxNorm: min_value is larger than max_value");
+        dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "min_value"),
+                 "MinMaxNorm: min_value is larger than max_value");
     }
 }
 
@@ -94,6 +98,7 @@ const dlt_constraint_desc dlt_constraint_max_norm = {
     .build = max_build,
 };
 const dlt_constraint_desc dlt_constraint_min_max_norm = {
-    .kind = {"MinMaxNorm", "norms between two bounds", sizeof(min_max_params), min_max_fields, .check = min_max_check},
+    .kind = {"MinMaxNorm", "norms between two bounds", sizeof(min_max_params), min_max_fields,
+             .check = min_max_check},
     .build = min_max_build,
 };

@@ -1,12 +1,15 @@
-/* trainer/initializers/draw.h: what the random initializers share. Element i of a weight is a pure function of seed, stream and i
- * (decisions 18): the same on every machine. */
+/* trainer/initializers/draw.h: what the random initializers share. Element i of a weight is a pure function
+ * of seed, stream and i (decisions 18): the same on every machine. */
 #ifndef DLT_TRAINER_INITIALIZERS_DRAW_H
 #define DLT_TRAINER_INITIALIZERS_DRAW_H
 
 #include "trainer/kinds.h"
 
 /* `seed: 7` of an initializer: the same values wherever it stands with this shape, as in Keras. */
-#define DLT_SEED_FIELD(T) DLT_OPT_INT(T, seed, 0, 9007199254740992, "the same values wherever this initializer stands; default: by the model's seed and the weight's path")
+#define DLT_SEED_FIELD(T)                                                                                    \
+    DLT_OPT_INT(T, seed, 0, 9007199254740992,                                                                \
+                "the same values wherever this initializer stands; default: by the model's seed and the "    \
+                "weight's path")
 
 /** Seed and stream of a weight's numbers. */
 typedef struct dlt_draw {

@@ -36,8 +36,10 @@ static bool constant(const void *params, const dlt_initializer_io *io)
     return fill_with(io, ((const constant_params *)params)->value);
 }
 
-const dlt_initializer_desc dlt_initializer_zeros = {.kind = {"Zeros", "zeros", 0, NULL, .aliases = "zero"}, .fill = zeros};
-const dlt_initializer_desc dlt_initializer_ones = {.kind = {"Ones", "ones", 0, NULL, .aliases = "one"}, .fill = ones};
+const dlt_initializer_desc dlt_initializer_zeros = {.kind = {"Zeros", "zeros", 0, NULL, .aliases = "zero"},
+                                                    .fill = zeros};
+const dlt_initializer_desc dlt_initializer_ones = {.kind = {"Ones", "ones", 0, NULL, .aliases = "one"},
+                                                   .fill = ones};
 const dlt_initializer_desc dlt_initializer_constant = {
     .kind = {"Constant", "one number everywhere", sizeof(constant_params), fields, .scalar_field = "value"},
     .fill = constant,

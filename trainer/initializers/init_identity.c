@@ -1,4 +1,5 @@
-/* trainer/initializers/init_identity.c: gain on the diagonal of a matrix, 0 elsewhere; the matrix need not be square. */
+/* trainer/initializers/init_identity.c: gain on the diagonal of a matrix, 0 elsewhere; the matrix need not be
+ * square. */
 #include "trainer/kinds.h"
 
 typedef struct identity_params {
@@ -23,7 +24,8 @@ static bool fill(const void *params, const dlt_initializer_io *io)
 }
 
 const dlt_initializer_desc dlt_initializer_identity = {
-    .kind = {"Identity", "ones on the diagonal of a matrix", sizeof(identity_params), fields, .aliases = "IdentityInitializer"},
+    .kind = {"Identity", "ones on the diagonal of a matrix", sizeof(identity_params), fields,
+             .aliases = "IdentityInitializer"},
     .fill = fill,
     .min_rank = 2,
     .max_rank = 2,

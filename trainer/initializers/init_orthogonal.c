@@ -1,6 +1,7 @@
-/* trainer/initializers/init_orthogonal.c: a random orthogonal matrix times gain. A weight of shape (..., c) is taken as a matrix of r
- * rows and c columns. A ~ N(0, 1) of shape (max(r, c), min(r, c)) = Q R; Q times the signs of R's diagonal, transposed if r < c.
- * Householder's reflections, in double. Source: Saxe et al., arXiv:1312.6120. */
+/* trainer/initializers/init_orthogonal.c: a random orthogonal matrix times gain.
+ * A weight of shape (..., c) is taken as a matrix of r rows and c columns. A ~ N(0, 1) of shape (max(r, c),
+ * min(r, c)) = Q R; the result is Q times the signs of R's diagonal, transposed if r < c. Householder's
+ * reflections, in double. Source: Saxe et al., arXiv:1312.6120. */
 #include "trainer/initializers/draw.h"
 
 #include "base/alloc.h"
@@ -47,8 +48,8 @@ static void reflect(const double *v, double half, double *column, int64_t from, 
 enum { GROUP = 8 };
 
 /*
- * Turns the n columns of a (m elements each) into vectors of reflections: below row k in column k, with half[k], and puts the sign
- * of R's diagonal into sign[k].
+ * Turns the n columns of a (m elements each) into vectors of reflections: below row k in column k, with
+ * half[k], and puts the sign of R's diagonal into sign[k].
  */
 static void factor(double *a, int64_t m, int64_t n, double *half, double *sign)
 {
@@ -100,7 +101,8 @@ static bool fill(const void *params, const dlt_initializer_io *io)
     const int64_t rows = count / columns;
     const int64_t m = rows > columns ? rows : columns, n = rows > columns ? columns : rows;
     double *a = dlt_alloc_zeroed((size_t)count, sizeof *a), *half = dlt_alloc_zeroed((size_t)n, sizeof *half);
-    double *sign = dlt_alloc_zeroed((size_t)n, sizeof *sign), *q = dlt_alloc_zeroed((size_t)m, GROUP * sizeof *q);
+    double *sign = dlt_alloc_zeroed((size_t)n, sizeof *sign),
+           *q = dlt_alloc_zeroed((size_t)m, GROUP * sizeof *q);
     const bool ok = a != NULL && half != NULL && sign != NULL && q != NULL;
     if (ok) {
         const dlt_draw draw = dlt_draw_of(io, &p->seed);
@@ -130,7 +132,8 @@ static bool fill(const void *params, const dlt_initializer_io *io)
 }
 
 const dlt_initializer_desc dlt_initializer_orthogonal = {
-    .kind = {"Orthogonal", "a random orthogonal matrix", sizeof(orthogonal_params), fields, .aliases = "OrthogonalInitializer"},
+    .kind = {"Orthogonal", "a random orthogonal matrix", sizeof(orthogonal_params), fields,
+             .aliases = "OrthogonalInitializer"},
     .fill = fill,
     .min_rank = 2,
 };

@@ -1,5 +1,6 @@
-/* trainer/initializers/init_random.c: normal, truncated normal and uniform values with bounds of the user's. TruncatedNormal draws
- * again what lies outside two standard deviations, and does not correct the smaller variance, as Keras. */
+/* trainer/initializers/init_random.c: normal, truncated normal and uniform values with bounds of the user's.
+ * TruncatedNormal draws again what lies outside two standard deviations, and does not correct the smaller
+ * variance, as Keras. */
 #include "trainer/initializers/draw.h"
 
 typedef struct normal_params {
@@ -55,7 +56,8 @@ const dlt_initializer_desc dlt_initializer_random_normal = {
     .fill = normal,
 };
 const dlt_initializer_desc dlt_initializer_truncated_normal = {
-    .kind = {"TruncatedNormal", "normal values within two standard deviations", sizeof(normal_params), normal_fields},
+    .kind = {"TruncatedNormal", "normal values within two standard deviations", sizeof(normal_params),
+             normal_fields},
     .fill = truncated,
 };
 const dlt_initializer_desc dlt_initializer_random_uniform = {

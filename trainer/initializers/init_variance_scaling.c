@@ -1,8 +1,9 @@
-/* trainer/initializers/init_variance_scaling.c: values whose variance is scale / fan, so that signals keep their size:
+/* trainer/initializers/init_variance_scaling.c: values whose variance is scale / fan, so that signals keep size.
  *   v = scale / max(1, fan), fan = fan_in, fan_out or their mean
- *   truncated normal: stddev = sqrt(v) / 0.8796 (the deviation of a normal cut at two deviations), cut at two of that
- *   untruncated normal: stddev = sqrt(v)      uniform: within sqrt(3 v)
- * Sources: Glorot & Bengio, AISTATS 2010; He et al., arXiv:1502.01852; LeCun et al. 1998. */
+ *   truncated normal:   stddev = sqrt(v) / 0.8796 (the deviation of a cut normal), cut at two of that
+ *   untruncated normal: stddev = sqrt(v)
+ *   uniform:            within sqrt(3 v)
+ * Sources: Glorot & Bengio, AISTATS 2010; He et al., arXiv:1502.01852; LeCun et al., 1998. */
 #include "trainer/initializers/draw.h"
 
 typedef enum fan_mode { FAN_IN, FAN_OUT, FAN_AVG } fan_mode;
@@ -18,7 +19,8 @@ typedef struct seed_params {
 } seed_params;
 
 static const char *const modes[] = {"fan_in", "fan_out", "fan_avg", NULL};
-static const char *const distributions[] = {"truncated_normal", "untruncated_normal", "uniform", "normal", NULL};
+static const char *const distributions[] = {"truncated_normal", "untruncated_normal", "uniform", "normal",
+                                            NULL};
 static const dlt_field scaling_fields[] = {
     DLT_FLOAT_OPEN(scaling_params, scale, 0, HUGE_VAL, DLT_FIELD_OPEN_MIN, 1.0, "variance times fan"),
     DLT_ENUM(scaling_params, mode, modes, fan_in, "what the variance is divided by"),
@@ -31,7 +33,8 @@ static const dlt_field seed_fields[] = {DLT_SEED_FIELD(seed_params), {0}};
 /* Deviation of a standard normal that is cut at -2 and 2. */
 #define CUT_DEVIATION 0.87962566103423978
 
-static bool fill_scaled(const dlt_initializer_io *io, double scale, fan_mode mode, distribution kind, const dlt_opt_int *seed)
+static bool fill_scaled(const dlt_initializer_io *io, double scale, fan_mode mode, distribution kind,
+                        const dlt_opt_int *seed)
 {
     const double in = (double)io->fan_in, out = (double)io->fan_out;
     const double fan = mode == FAN_IN ? in : mode == FAN_OUT ? out : (in + out) / 2;
@@ -55,7 +58,8 @@ static bool fill(const void *params, const dlt_initializer_io *io)
 }
 
 const dlt_initializer_desc dlt_initializer_variance_scaling = {
-    .kind = {"VarianceScaling", "values whose variance is scale / fan", sizeof(scaling_params), scaling_fields},
+    .kind = {"VarianceScaling", "values whose variance is scale / fan", sizeof(scaling_params),
+             scaling_fields},
     .fill = fill,
 };
 
@@ -69,7 +73,8 @@ const dlt_initializer_desc dlt_initializer_variance_scaling = {
         .fill = name##_fill,                                                                                 \
     };
 SCALED(GlorotUniform, glorot_uniform, 1, FAN_AVG, UNIFORM, "uniform, variance 2 / (inputs + outputs)")
-SCALED(GlorotNormal, glorot_normal, 1, FAN_AVG, TRUNCATED_NORMAL, "truncated normal, variance 2 / (inputs + outputs)")
+SCALED(GlorotNormal, glorot_normal, 1, FAN_AVG, TRUNCATED_NORMAL,
+       "truncated normal, variance 2 / (inputs + outputs)")
 SCALED(HeUniform, he_uniform, 2, FAN_IN, UNIFORM, "uniform, variance 2 / inputs")
 SCALED(HeNormal, he_normal, 2, FAN_IN, TRUNCATED_NORMAL, "truncated normal, variance 2 / inputs")
 SCALED(LecunUniform, lecun_uniform, 1, FAN_IN, UNIFORM, "uniform, variance 1 / inputs")

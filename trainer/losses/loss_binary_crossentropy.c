@@ -1,12 +1,15 @@
-/* trainer/losses/loss_binary_crossentropy.c: mean over an axis of -(t ln p + (1 - t) ln(1 - p)), p clipped to [EPS, 1 - EPS].
- * From logits z: t softplus(-z) + (1 - t) softplus(z), whose gradient is exact at z = 0 too, where networks start. */
+/* trainer/losses/loss_binary_crossentropy.c: cross-entropy of two classes.
+ *   probabilities: mean over an axis of -(t ln p + (1 - t) ln(1 - p)), p clipped to [EPS, 1 - EPS]
+ *   logits:        mean of t softplus(-z) + (1 - t) softplus(z)
+ * The gradient of the latter is exact at z = 0 too, where networks start. */
 #include "trainer/losses/crossentropy.h"
 
 typedef dlt_binary_crossentropy_params params_type;
 
 static const dlt_field fields[] = {DLT_BINARY_CROSSENTROPY_FIELDS, DLT_LOSS_FIELDS, {0}};
 
-static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred, dlt_value **mask)
+static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred,
+                        dlt_value **mask)
 {
     const params_type *p = params;
     (void)mask;
@@ -24,7 +27,8 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 
 static const params_type defaults = {.axis = -1};
 const dlt_loss_desc dlt_loss_binary_crossentropy = {
-    .kind = {"BinaryCrossentropy", "cross-entropy of two classes", sizeof(params_type), fields, .aliases = "bce BCE"},
+    .kind = {"BinaryCrossentropy", "cross-entropy of two classes", sizeof(params_type), fields,
+             .aliases = "bce BCE"},
     .build = build,
     .fits = DLT_FITS_BINARY,
     .from_logits = offsetof(params_type, from_logits),

@@ -1,5 +1,6 @@
-/* trainer/losses/loss_binary_focal_crossentropy.c: mean over an axis of (1 - pt)^gamma times the binary cross-entropy, with
- * pt = t p + (1 - t)(1 - p); balanced by t alpha + (1 - t)(1 - alpha) where asked for. */
+/* trainer/losses/loss_binary_focal_crossentropy.c: binary cross-entropy in which hard samples count more.
+ *   mean over an axis of (1 - pt)^gamma bce(t, p), pt = t p + (1 - t)(1 - p)
+ * Balanced by t alpha + (1 - t)(1 - alpha) where asked for. Source: Lin et al., arXiv:1708.02002. */
 #include "trainer/losses/crossentropy.h"
 
 typedef struct focal_params {
@@ -20,11 +21,13 @@ static const dlt_field fields[] = {
     {0},
 };
 
-static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred, dlt_value **mask)
+static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred,
+                        dlt_value **mask)
 {
     const focal_params *f = params;
     (void)mask;
-    dlt_value *t = dlt_smoothed(b, y_true, f->label_smoothing, 0.5 * f->label_smoothing), *not_t = dlt_c_sub(b, 1, t);
+    dlt_value *t = dlt_smoothed(b, y_true, f->label_smoothing, 0.5 * f->label_smoothing),
+              *not_t = dlt_c_sub(b, 1, t);
     dlt_value *p = f->from_logits ? dlt_sigmoid(b, y_pred) : y_pred;
     dlt_value *pt = dlt_add(b, dlt_mul(b, t, p), dlt_mul(b, not_t, dlt_c_sub(b, 1, p)));
     dlt_value *factor = dlt_pow(b, dlt_c_sub(b, 1, pt), dlt_constant(b, f->gamma));
@@ -37,7 +40,8 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_binary_focal_crossentropy = {
-    .kind = {"BinaryFocalCrossentropy", "binary cross-entropy in which hard samples count more", sizeof(focal_params), fields},
+    .kind = {"BinaryFocalCrossentropy", "binary cross-entropy in which hard samples count more",
+             sizeof(focal_params), fields},
     .build = build,
     .fits = DLT_FITS_BINARY,
     .from_logits = offsetof(focal_params, from_logits),

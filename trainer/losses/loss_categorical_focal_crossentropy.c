@@ -1,5 +1,6 @@
-/* trainer/losses/loss_categorical_focal_crossentropy.c: sum over the classes of alpha (1 - p)^gamma (-t ln p); p is divided by its
- * sum and clipped to [EPS, 1 - EPS]. */
+/* trainer/losses/loss_categorical_focal_crossentropy.c: cross-entropy in which hard samples count more.
+ *   sum over the classes of alpha (1 - p)^gamma (-t ln p)
+ * p is divided by its sum and clipped to [EPS, 1 - EPS]. Source: Lin et al., arXiv:1708.02002. */
 #include "trainer/losses/crossentropy.h"
 
 typedef struct focal_params {
@@ -20,7 +21,8 @@ static const dlt_field fields[] = {
     {0},
 };
 
-static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred, dlt_value **mask)
+static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred,
+                        dlt_value **mask)
 {
     const focal_params *f = params;
     const dlt_shape shape = dlt_shape_of(y_true);
@@ -36,8 +38,9 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_categorical_focal_crossentropy = {
-    .kind = {"CategoricalFocalCrossentropy", "cross-entropy of one-hot targets in which hard samples count more",
-             sizeof(focal_params), fields},
+    .kind = {"CategoricalFocalCrossentropy",
+             "cross-entropy of one-hot targets in which hard samples count more", sizeof(focal_params),
+             fields},
     .build = build,
     .fits = DLT_FITS_CLASSES,
     .from_logits = offsetof(focal_params, from_logits),

@@ -1,5 +1,5 @@
-/* trainer/losses/loss_categorical_generalized_cross_entropy.c: (1 - p[class]^q) / q, between cross-entropy (q near 0) and absolute
- * error (q = 1); takes wrong labels well. Source: Zhang & Sabuncu, arXiv:1805.07836. */
+/* trainer/losses/loss_categorical_generalized_cross_entropy.c: (1 - p[class]^q) / q, between cross-entropy (q
+ * near 0) and absolute error (q = 1); takes wrong labels well. Source: Zhang & Sabuncu, arXiv:1805.07836. */
 #include "trainer/kinds.h"
 
 typedef struct gce_params {
@@ -8,12 +8,14 @@ typedef struct gce_params {
 } gce_params;
 
 static const dlt_field fields[] = {
-    DLT_FLOAT_OPEN(gce_params, q, 0, 1, DLT_FIELD_OPEN_MIN | DLT_FIELD_OPEN_MAX, 0.5, "0: cross-entropy, 1: absolute error"),
+    DLT_FLOAT_OPEN(gce_params, q, 0, 1, DLT_FIELD_OPEN_MIN | DLT_FIELD_OPEN_MAX, 0.5,
+                   "0: cross-entropy, 1: absolute error"),
     DLT_LOSS_FIELDS,
     {0},
 };
 
-static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred, dlt_value **mask)
+static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred,
+                        dlt_value **mask)
 {
     const gce_params *p = params;
     const dlt_shape shape = dlt_shape_of(y_pred);
@@ -24,8 +26,8 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_categorical_generalized_cross_entropy = {
-    .kind = {"CategoricalGeneralizedCrossEntropy", "cross-entropy of class numbers that wrong labels disturb less",
-             sizeof(gce_params), fields},
+    .kind = {"CategoricalGeneralizedCrossEntropy",
+             "cross-entropy of class numbers that wrong labels disturb less", sizeof(gce_params), fields},
     .build = build,
     .form = DLT_TARGET_CLASSES,
     .fits = DLT_FITS_CLASSES,

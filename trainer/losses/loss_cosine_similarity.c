@@ -12,7 +12,8 @@ static const dlt_field fields[] = {
     {0},
 };
 
-static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred, dlt_value **mask)
+static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred,
+                        dlt_value **mask)
 {
     const cosine_params *p = params;
     (void)mask;
@@ -22,8 +23,8 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_cosine_similarity = {
-    .kind = {"CosineSimilarity", "minus the cosine of the angle between target and prediction", sizeof(cosine_params),
-             fields},
+    .kind = {"CosineSimilarity", "minus the cosine of the angle between target and prediction",
+             sizeof(cosine_params), fields},
     .build = build,
     .fits = DLT_FITS_NUMBERS,
     .from_logits = -1,

@@ -1,5 +1,5 @@
-/* trainer/losses/loss_crossentropy.c: the words `crossentropy` and `ce`: the one of three cross-entropies that fits the shapes of
- * targets and outputs (Keras' compile). */
+/* trainer/losses/loss_crossentropy.c: the words `crossentropy` and `ce`: the one of three cross-entropies
+ * that fits the shapes of targets and outputs (Keras' compile). */
 #include "trainer/losses/crossentropy.h"
 
 static const dlt_loss_desc *resolve(const dlt_shape *y_true, const dlt_shape *y_pred)
@@ -12,8 +12,8 @@ static const dlt_loss_desc *resolve(const dlt_shape *y_true, const dlt_shape *y_
 }
 
 const dlt_loss_desc dlt_loss_crossentropy = {
-    .kind = {"Crossentropy", "binary, categorical or sparse categorical cross-entropy, by the shapes", 0, NULL,
-             .aliases = "ce"},
+    .kind = {"Crossentropy", "binary, categorical or sparse categorical cross-entropy, by the shapes", 0,
+             NULL, .aliases = "ce"},
     .fits = DLT_FITS_CLASSES,
     .from_logits = -1,
     .resolve = resolve,

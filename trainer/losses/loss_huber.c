@@ -1,4 +1,5 @@
-/* trainer/losses/loss_huber.c: mean over the last axis of e^2 / 2 where |e| <= delta, else delta |e| - delta^2 / 2. */
+/* trainer/losses/loss_huber.c: e^2 / 2 where |e| <= delta, else delta |e| - delta^2 / 2.
+ * The mean of it over the last axis. */
 #include "trainer/kinds.h"
 
 typedef struct huber_params {
@@ -12,7 +13,8 @@ static const dlt_field fields[] = {
     {0},
 };
 
-static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred, dlt_value **mask)
+static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred,
+                        dlt_value **mask)
 {
     const huber_params *p = params;
     (void)mask;

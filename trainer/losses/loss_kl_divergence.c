@@ -3,7 +3,8 @@
 
 static const dlt_field fields[] = {DLT_LOSS_FIELDS, {0}};
 
-static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred, dlt_value **mask)
+static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred,
+                        dlt_value **mask)
 {
     (void)params;
     (void)mask;
@@ -13,7 +14,8 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_kl_divergence = {
-    .kind = {"KLDivergence", "Kullback-Leibler divergence of two distributions", sizeof(dlt_loss_params), fields, .aliases = "kld KLD"},
+    .kind = {"KLDivergence", "Kullback-Leibler divergence of two distributions", sizeof(dlt_loss_params),
+             fields, .aliases = "kld KLD"},
     .build = build,
     .fits = DLT_FITS_PROBABILITIES,
     .from_logits = -1,

@@ -1,9 +1,11 @@
-/* trainer/losses/loss_mean_absolute_percentage_error.c: 100 times the mean over the last axis of |(t - p) / max(|t|, EPS)|. */
+/* trainer/losses/loss_mean_absolute_percentage_error.c: absolute error in percent of the target.
+ *   100 times the mean over the last axis of |(t - p) / max(|t|, EPS)| */
 #include "trainer/kinds.h"
 
 static const dlt_field fields[] = {DLT_LOSS_FIELDS, {0}};
 
-static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred, dlt_value **mask)
+static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred,
+                        dlt_value **mask)
 {
     (void)params;
     (void)mask;
@@ -13,7 +15,8 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_mean_absolute_percentage_error = {
-    .kind = {"MeanAbsolutePercentageError", "mean of the absolute differences in percent of the target", sizeof(dlt_loss_params), fields, .aliases = "mape MAPE"},
+    .kind = {"MeanAbsolutePercentageError", "mean of the absolute differences in percent of the target",
+             sizeof(dlt_loss_params), fields, .aliases = "mape MAPE"},
     .build = build,
     .fits = DLT_FITS_NUMBERS,
     .from_logits = -1,

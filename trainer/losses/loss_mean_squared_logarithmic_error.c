@@ -1,9 +1,11 @@
-/* trainer/losses/loss_mean_squared_logarithmic_error.c: mean over the last axis of (ln(max(p, EPS) + 1) - ln(max(t, EPS) + 1))^2. */
+/* trainer/losses/loss_mean_squared_logarithmic_error.c: the squared error of logarithms.
+ *   mean over the last axis of (ln(max(p, EPS) + 1) - ln(max(t, EPS) + 1))^2 */
 #include "trainer/kinds.h"
 
 static const dlt_field fields[] = {DLT_LOSS_FIELDS, {0}};
 
-static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred, dlt_value **mask)
+static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred,
+                        dlt_value **mask)
 {
     (void)params;
     (void)mask;
@@ -14,7 +16,8 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_mean_squared_logarithmic_error = {
-    .kind = {"MeanSquaredLogarithmicError", "mean of the squared differences of logarithms", sizeof(dlt_loss_params), fields, .aliases = "msle MSLE"},
+    .kind = {"MeanSquaredLogarithmicError", "mean of the squared differences of logarithms",
+             sizeof(dlt_loss_params), fields, .aliases = "msle MSLE"},
     .build = build,
     .fits = DLT_FITS_NUMBERS,
     .from_logits = -1,

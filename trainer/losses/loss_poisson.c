@@ -3,7 +3,8 @@
 
 static const dlt_field fields[] = {DLT_LOSS_FIELDS, {0}};
 
-static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred, dlt_value **mask)
+static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred,
+                        dlt_value **mask)
 {
     (void)params;
     (void)mask;
@@ -12,7 +13,8 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_poisson = {
-    .kind = {"Poisson", "mean of prediction - target times ln prediction, for counts", sizeof(dlt_loss_params), fields, .aliases = NULL},
+    .kind = {"Poisson", "mean of prediction - target times ln prediction, for counts",
+             sizeof(dlt_loss_params), fields, .aliases = NULL},
     .build = build,
     .fits = DLT_FITS_NUMBERS,
     .from_logits = -1,

@@ -3,7 +3,8 @@
 
 static const dlt_field fields[] = {DLT_LOSS_FIELDS, {0}};
 
-static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred, dlt_value **mask)
+static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, dlt_value *y_pred,
+                        dlt_value **mask)
 {
     (void)params;
     (void)mask;

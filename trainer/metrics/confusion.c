@@ -32,9 +32,11 @@ static dlt_value *column(dlt_builder *b, dlt_value *x)
     return dlt_reshape(b, x, DLT_SHAPE(dlt_shape_count(&shape), 1));
 }
 
-void dlt_confusion_update(dlt_builder *b, const dlt_confusion_params *params, const dlt_outcome *outcome, unsigned which)
+void dlt_confusion_update(dlt_builder *b, const dlt_confusion_params *params, const dlt_outcome *outcome,
+                          unsigned which)
 {
-    static const char *const names[] = {"true_positives", "false_positives", "true_negatives", "false_negatives"};
+    static const char *const names[] = {"true_positives", "false_positives", "true_negatives",
+                                        "false_negatives"};
     const double usual = params->top_k.set ? FAR_BELOW : 0.5;
     const size_t count = params->thresholds.count > 0 ? params->thresholds.count : 1;
     const double *at = params->thresholds.count > 0 ? params->thresholds.at : &usual;
@@ -48,8 +50,9 @@ void dlt_confusion_update(dlt_builder *b, const dlt_confusion_params *params, co
     }
     if (params->class_id.set) {
         if (last < 1 || params->class_id.value >= p->shape.dim[last]) {
-            dlt_reject(b, "class_id %lld needs outputs of at least %lld classes, got %lld", (long long)params->class_id.value,
-                       (long long)params->class_id.value + 1, last < 1 ? 1LL : (long long)p->shape.dim[last]);
+            dlt_reject(b, "class_id %lld needs outputs of at least %lld classes, got %lld",
+                       (long long)params->class_id.value, (long long)params->class_id.value + 1,
+                       last < 1 ? 1LL : (long long)p->shape.dim[last]);
             return;
         }
         p = dlt_slice(b, p, last, params->class_id.value, 1);
@@ -74,7 +77,8 @@ void dlt_confusion_update(dlt_builder *b, const dlt_confusion_params *params, co
     }
 }
 
-int dlt_confusion_ratio(const void *params, const double *const *sums, const int64_t *counts, double *out, int room)
+int dlt_confusion_ratio(const void *params, const double *const *sums, const int64_t *counts, double *out,
+                        int room)
 {
     (void)params;
     for (int i = 0; i < (int)counts[0] && i < room; i++) {

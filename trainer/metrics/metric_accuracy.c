@@ -1,5 +1,5 @@
-/* trainer/metrics/metric_accuracy.c: how often predictions equal targets. As a bare word, `accuracy` and `acc` stand for the
- * accuracy that fits the shapes (Keras' compile). */
+/* trainer/metrics/metric_accuracy.c: how often predictions equal targets. As a bare word, `accuracy` and
+ * `acc` stand for the accuracy that fits the shapes (Keras' compile). */
 #include "trainer/metrics/accuracy.h"
 
 static void update(dlt_builder *b, const void *params, const dlt_outcome *o)
@@ -18,8 +18,9 @@ static const dlt_metric_desc *resolve(const dlt_shape *y_true, const dlt_shape *
 }
 
 const dlt_metric_desc dlt_metric_accuracy = {
-    .kind = {"Accuracy", "how often predictions equal targets; the bare word: the accuracy that fits the outputs", 0, NULL,
-             .aliases = "acc"},
+    .kind = {"Accuracy",
+             "how often predictions equal targets; the bare word: the accuracy that fits the outputs", 0,
+             NULL, .aliases = "acc"},
     .direction = DLT_LARGER_IS_BETTER,
     .fits = DLT_FITS_NUMBERS,
     .update = update,

@@ -1,7 +1,8 @@
 /* trainer/metrics/metric_auc.c: area under the ROC or precision-recall curve, from counts at a list of thresholds
- *   -EPS, 1 / (n - 1), ..., (n - 2) / (n - 1), 1 + EPS      (or the user's thresholds between the first and the last).
- * A prediction p falls into bucket max(ceil(p (n - 1)) - 1, 0), the last threshold below it; sums of positives and negatives by
- * bucket are kept, and what lies above a threshold is the sum of the buckets from there on (keras-training.md 5). */
+ *   -EPS, 1 / (n - 1), ..., (n - 2) / (n - 1), 1 + EPS      or the user's between the first and the last.
+ * A prediction p falls into bucket max(ceil(p (n - 1)) - 1, 0), the last threshold below it. Sums of positives
+ * and negatives by bucket are kept; what lies above a threshold is the sum of the buckets from there on
+ * (keras-training.md 5). */
 #include "trainer/metrics/confusion.h"
 
 #include <stdlib.h>
@@ -23,8 +24,10 @@ static const char *const curves[] = {"ROC", "PR", "PRGAIN", NULL};
 static const char *const summations[] = {"interpolation", "majoring", "minoring", NULL};
 static const dlt_field fields[] = {
     DLT_INT(auc_params, num_thresholds, 2, 1 << 20, 200, "points of the curve"),
-    DLT_ENUM(auc_params, curve, curves, ROC, "true over false positive rate, or precision over recall, or their gains"),
-    DLT_ENUM(auc_params, summation_method, summations, interpolation, "how the area between two points is taken"),
+    DLT_ENUM(auc_params, curve, curves, ROC,
+             "true over false positive rate, or precision over recall, or their gains"),
+    DLT_ENUM(auc_params, summation_method, summations, interpolation,
+             "how the area between two points is taken"),
     DLT_FLOATS(auc_params, thresholds, 0, 1, "null", "thresholds to use in place of evenly spaced ones"),
     DLT_BOOL(auc_params, multi_label, false, "a curve for each output, and the mean of their areas"),
     DLT_OPT_INT(auc_params, num_labels, 1, 1 << 20, "number of outputs, with multi_label"),
@@ -37,11 +40,14 @@ static void check(const dlt_item *item, dlt_diag *diag)
 {
     const auc_params *p = item->params;
     if (p->num_labels.set && !p->multi_label) {
-        dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "num_labels"), "AUC: num_labels is for multi_label: true only");
+        dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "num_labels"),
+                 "AUC: num_labels is for multi_label: true only");
     }
-    if (p->num_labels.set && p->label_weights.count > 0 && p->label_weights.count != (size_t)p->num_labels.value) {
-        dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "label_weights"), "AUC: %zu label_weights for %lld labels",
-                 p->label_weights.count, (long long)p->num_labels.value);
+    if (p->num_labels.set && p->label_weights.count > 0 &&
+        p->label_weights.count != (size_t)p->num_labels.value) {
+        dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "label_weights"),
+                 "AUC: %zu label_weights for %lld labels", p->label_weights.count,
+                 (long long)p->num_labels.value);
     }
 }
 
@@ -106,11 +112,13 @@ static void update(dlt_builder *b, const void *params, const dlt_outcome *o)
     if (a->multi_label && (shape.rank != 2 || (a->num_labels.set && a->num_labels.value != labels))) {
         char text[160];
         dlt_reject(b, "AUC with multi_label needs outputs (N, labels)%s, got %s",
-                   a->num_labels.set ? " of num_labels" : "", dlt_shape_text_batch(&shape, text, sizeof text));
+                   a->num_labels.set ? " of num_labels" : "",
+                   dlt_shape_text_batch(&shape, text, sizeof text));
         return;
     }
     if (a->label_weights.count > 0 && (int64_t)a->label_weights.count != labels) {
-        dlt_reject(b, "AUC has %zu label_weights for %lld outputs", a->label_weights.count, (long long)labels);
+        dlt_reject(b, "AUC has %zu label_weights for %lld outputs", a->label_weights.count,
+                   (long long)labels);
         return;
     }
     dlt_value *ids = dlt_cast(b, buckets(b, a, p), DLT_I32);
@@ -159,7 +167,8 @@ static void point(curve_kind curve, const counts_at *c, double *x, double *y)
     }
 }
 
-/* Area between two thresholds of a precision-recall curve, interpolated. Source: Davis & Goadrich, ICML 2006. */
+/* Area between two thresholds of a precision-recall curve, interpolated. Source: Davis & Goadrich, ICML 2006.
+ */
 static double pr_step(const counts_at *low, const counts_at *high)
 {
     const double dtp = low->tp - high->tp, p_low = low->tp + low->fp, p_high = high->tp + high->fp;
@@ -180,9 +189,9 @@ static double area_step(const auc_params *p, const counts_at *low, const counts_
     double x_low, y_low, x_high, y_high;
     point(curve, low, &x_low, &y_low);
     point(curve, high, &x_high, &y_high);
-    const double height = method == SUM_INTERPOLATION ? (y_low + y_high) / 2
+    const double height = method == SUM_INTERPOLATION                    ? (y_low + y_high) / 2
                           : (method == SUM_MAJORING) == (y_low > y_high) ? y_low
-                                                                          : y_high;
+                                                                         : y_high;
     return (x_low - x_high) * height;
 }
 
@@ -225,7 +234,8 @@ static int result(const void *params, const double *const *sums, const int64_t *
 }
 
 const dlt_metric_desc dlt_metric_auc = {
-    .kind = {"AUC", "area under the ROC or the precision-recall curve", sizeof(auc_params), fields, .check = check},
+    .kind = {"AUC", "area under the ROC or the precision-recall curve", sizeof(auc_params), fields,
+             .check = check},
     .direction = DLT_LARGER_IS_BETTER,
     .fits = DLT_FITS_PROBABILITIES,
     .update = update,

@@ -1,4 +1,5 @@
-/* trainer/metrics/metric_binary_accuracy.c: how often (p > threshold) equals the target, element by element. */
+/* trainer/metrics/metric_binary_accuracy.c: how often (p > threshold) equals the target, element by element.
+ */
 #include "trainer/metrics/accuracy.h"
 
 typedef struct binary_accuracy_params {
@@ -19,8 +20,8 @@ static void update(dlt_builder *b, const void *params, const dlt_outcome *o)
 
 static const binary_accuracy_params defaults = {.threshold = 0.5};
 const dlt_metric_desc dlt_metric_binary_accuracy = {
-    .kind = {"BinaryAccuracy", "how often predictions are on the target's side of a threshold", sizeof(binary_accuracy_params),
-             fields},
+    .kind = {"BinaryAccuracy", "how often predictions are on the target's side of a threshold",
+             sizeof(binary_accuracy_params), fields},
     .direction = DLT_LARGER_IS_BETTER,
     .fits = DLT_FITS_BINARY,
     .update = update,

@@ -1,4 +1,5 @@
-/* trainer/metrics/metric_confusion_counts.c: the four counts of a table of confusion, as metrics. They have no better direction. */
+/* trainer/metrics/metric_confusion_counts.c: the four counts of a table of confusion, as metrics. They have
+ * no better direction. */
 #include "trainer/metrics/confusion.h"
 
 static const dlt_field fields[] = {DLT_THRESHOLD_FIELD, {0}};

@@ -1,5 +1,5 @@
-/* trainer/metrics/metric_losses.c: losses as metrics: the sample-weighted mean of a loss before reduction. Parameters are those of
- * the loss, but for its reduction. */
+/* trainer/metrics/metric_losses.c: losses as metrics: the sample-weighted mean of a loss before reduction.
+ * Parameters are those of the loss, but for its reduction. */
 #include "trainer/losses/crossentropy.h"
 
 #define DLT_LOSS(Class, name) extern const dlt_loss_desc dlt_loss_##name;
@@ -28,17 +28,21 @@ static void update_by(dlt_builder *b, const dlt_loss_desc *loss, const void *par
         .result = dlt_metric_mean_result,                                                                    \
         .default_name = log_name,                                                                            \
     };
-METRIC(MeanSquaredError, mean_squared_error, "mean_squared_error", "mse MSE", "mean of the squared differences")
-METRIC(MeanAbsoluteError, mean_absolute_error, "mean_absolute_error", "mae MAE", "mean of the absolute differences")
-METRIC(MeanAbsolutePercentageError, mean_absolute_percentage_error, "mean_absolute_percentage_error", "mape MAPE",
-       "mean of the absolute differences in percent of the target")
-METRIC(MeanSquaredLogarithmicError, mean_squared_logarithmic_error, "mean_squared_logarithmic_error", "msle MSLE",
-       "mean of the squared differences of logarithms")
-METRIC(KLDivergence, kl_divergence, "kl_divergence", "kld KLD", "Kullback-Leibler divergence of two distributions")
+METRIC(MeanSquaredError, mean_squared_error, "mean_squared_error", "mse MSE",
+       "mean of the squared differences")
+METRIC(MeanAbsoluteError, mean_absolute_error, "mean_absolute_error", "mae MAE",
+       "mean of the absolute differences")
+METRIC(MeanAbsolutePercentageError, mean_absolute_percentage_error, "mean_absolute_percentage_error",
+       "mape MAPE", "mean of the absolute differences in percent of the target")
+METRIC(MeanSquaredLogarithmicError, mean_squared_logarithmic_error, "mean_squared_logarithmic_error",
+       "msle MSLE", "mean of the squared differences of logarithms")
+METRIC(KLDivergence, kl_divergence, "kl_divergence", "kld KLD",
+       "Kullback-Leibler divergence of two distributions")
 METRIC(Poisson, poisson, "poisson", NULL, "mean of prediction - target times ln prediction")
 METRIC(Hinge, hinge, "hinge", NULL, "mean of max(1 - target times prediction, 0)")
 METRIC(SquaredHinge, squared_hinge, "squared_hinge", NULL, "mean of the squares of the hinge loss")
-METRIC(CategoricalHinge, categorical_hinge, "categorical_hinge", NULL, "hinge loss between the right class and the best wrong one")
+METRIC(CategoricalHinge, categorical_hinge, "categorical_hinge", NULL,
+       "hinge loss between the right class and the best wrong one")
 
 UPDATE(log_cosh_error, log_cosh)
 const dlt_metric_desc dlt_metric_log_cosh_error = {
@@ -66,7 +70,8 @@ static void cosine_update(dlt_builder *b, const void *params, const dlt_outcome 
     dlt_metric_mean(b, o, dlt_sum(b, cosine, dlt_axis_bit(cosine, -1), false), NULL);
 }
 const dlt_metric_desc dlt_metric_cosine_similarity = {
-    .kind = {"CosineSimilarity", "cosine of the angle between target and prediction", sizeof(cosine_params), cosine_fields},
+    .kind = {"CosineSimilarity", "cosine of the angle between target and prediction", sizeof(cosine_params),
+             cosine_fields},
     .direction = DLT_LARGER_IS_BETTER,
     .fits = DLT_FITS_NUMBERS,
     .update = cosine_update,
@@ -88,9 +93,10 @@ static const dlt_field sparse_fields[] = {DLT_SPARSE_CROSSENTROPY_FIELDS, {0}};
         .result = dlt_metric_mean_result,                                                                    \
         .default_name = #name,                                                                               \
     };
-CROSSENTROPY(BinaryCrossentropy, binary_crossentropy, dlt_binary_crossentropy_params, binary_fields, DLT_TARGET_SAME,
-             DLT_FITS_BINARY, "bce BCE", "cross-entropy of two classes")
-CROSSENTROPY(CategoricalCrossentropy, categorical_crossentropy, dlt_categorical_crossentropy_params, categorical_fields,
-             DLT_TARGET_SAME, DLT_FITS_CLASSES, NULL, "cross-entropy of one-hot or soft targets")
-CROSSENTROPY(SparseCategoricalCrossentropy, sparse_categorical_crossentropy, dlt_sparse_crossentropy_params, sparse_fields,
-             DLT_TARGET_CLASSES, DLT_FITS_CLASSES, NULL, "cross-entropy of class numbers")
+CROSSENTROPY(BinaryCrossentropy, binary_crossentropy, dlt_binary_crossentropy_params, binary_fields,
+             DLT_TARGET_SAME, DLT_FITS_BINARY, "bce BCE", "cross-entropy of two classes")
+CROSSENTROPY(CategoricalCrossentropy, categorical_crossentropy, dlt_categorical_crossentropy_params,
+             categorical_fields, DLT_TARGET_SAME, DLT_FITS_CLASSES, NULL,
+             "cross-entropy of one-hot or soft targets")
+CROSSENTROPY(SparseCategoricalCrossentropy, sparse_categorical_crossentropy, dlt_sparse_crossentropy_params,
+             sparse_fields, DLT_TARGET_CLASSES, DLT_FITS_CLASSES, NULL, "cross-entropy of class numbers")

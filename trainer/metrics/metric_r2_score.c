@@ -1,7 +1,7 @@
 /* trainer/metrics/metric_r2_score.c: coefficient of determination of each output,
  *   1 - sum w (t - p)^2 / (sum w t^2 - (sum w t)^2 / sum w), 0 where it is infinite;
- * adjusted for the number of regressors p: 1 - (1 - r)(n - 1) / (n - p - 1), n elements seen (samples times outputs, as in
- * Keras); the plain score where n <= p + 1. */
+ * adjusted for the number of regressors p: 1 - (1 - r)(n - 1) / (n - p - 1), n elements seen (samples times
+ * outputs, as in Keras); the plain score where n <= p + 1. */
 #include "trainer/kinds.h"
 
 typedef enum aggregation { AGGREGATE_UNIFORM, AGGREGATE_BY_VARIANCE, AGGREGATE_NONE } aggregation;
@@ -13,8 +13,10 @@ typedef struct r2_params {
 
 static const char *const aggregations[] = {"uniform_average", "variance_weighted_average", "null", NULL};
 static const dlt_field fields[] = {
-    DLT_ENUM(r2_params, class_aggregation, aggregations, uniform_average, "how the scores of several outputs become one; null: all of them"),
-    DLT_INT(r2_params, num_regressors, 0, INT32_MAX, 0, "number of independent variables, for the adjusted score"),
+    DLT_ENUM(r2_params, class_aggregation, aggregations, uniform_average,
+             "how the scores of several outputs become one; null: all of them"),
+    DLT_INT(r2_params, num_regressors, 0, INT32_MAX, 0,
+            "number of independent variables, for the adjusted score"),
     {0},
 };
 
@@ -28,10 +30,12 @@ static void update(dlt_builder *b, const void *params, const dlt_outcome *o)
     }
     if (shape.rank != 2) {
         char text[160];
-        dlt_reject(b, "R2Score needs outputs (N, outputs), got %s", dlt_shape_text_batch(&shape, text, sizeof text));
+        dlt_reject(b, "R2Score needs outputs (N, outputs), got %s",
+                   dlt_shape_text_batch(&shape, text, sizeof text));
         return;
     }
-    dlt_value *w = dlt_weight_aligned(b, o->weight, shape), *rows = dlt_weight_aligned(b, dlt_outcome_rows(b, o), shape);
+    dlt_value *w = dlt_weight_aligned(b, o->weight, shape),
+              *rows = dlt_weight_aligned(b, dlt_outcome_rows(b, o), shape);
     w = w == NULL ? rows : rows == NULL ? w : dlt_mul(b, w, rows);
     w = dlt_broadcast_to(b, w != NULL ? w : dlt_constant(b, 1), shape);
     dlt_value *seen = o->rows != NULL ? dlt_mul_c(b, dlt_cast(b, o->rows, DLT_F64), (double)shape.dim[1])
@@ -73,13 +77,15 @@ static int result(const void *params, const double *const *sums, const int64_t *
         return outputs;
     }
     if (room > 0) {
-        out[0] = adjusted(p, p->class_aggregation == AGGREGATE_UNIFORM ? plain : weighted / variance, sums[4][0]);
+        out[0] =
+            adjusted(p, p->class_aggregation == AGGREGATE_UNIFORM ? plain : weighted / variance, sums[4][0]);
     }
     return 1;
 }
 
 const dlt_metric_desc dlt_metric_r2_score = {
-    .kind = {"R2Score", "share of the targets' variance that the predictions explain", sizeof(r2_params), fields},
+    .kind = {"R2Score", "share of the targets' variance that the predictions explain", sizeof(r2_params),
+             fields},
     .direction = DLT_LARGER_IS_BETTER,
     .fits = DLT_FITS_NUMBERS,
     .update = update,

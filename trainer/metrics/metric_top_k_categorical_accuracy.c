@@ -1,5 +1,5 @@
-/* trainer/metrics/metric_top_k_categorical_accuracy.c: how often the right class is among the k likeliest; classes as likely as the
- * k-th count as hits. Targets one-hot, or class numbers. */
+/* trainer/metrics/metric_top_k_categorical_accuracy.c: how often the right class is among the k likeliest;
+ * classes as likely as the k-th count as hits. Targets one-hot, or class numbers. */
 #include "trainer/metrics/accuracy.h"
 
 typedef struct top_k_params {
@@ -51,8 +51,9 @@ const dlt_metric_desc dlt_metric_top_k_categorical_accuracy = {
     .defaults = &defaults,
 };
 const dlt_metric_desc dlt_metric_sparse_top_k_categorical_accuracy = {
-    .kind = {"SparseTopKCategoricalAccuracy", "how often the right class is among the k likeliest; class numbers",
-             sizeof(top_k_params), fields},
+    .kind = {"SparseTopKCategoricalAccuracy",
+             "how often the right class is among the k likeliest; class numbers", sizeof(top_k_params),
+             fields},
     .direction = DLT_LARGER_IS_BETTER,
     .form = DLT_TARGET_CLASSES,
     .fits = DLT_FITS_CLASSES,

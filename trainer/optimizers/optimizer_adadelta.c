@@ -1,5 +1,8 @@
 /* trainer/optimizers/optimizer_adadelta.c: steps scaled by the ratio of the sizes of recent steps and gradients.
- *   a = rho a + (1 - rho) g^2      D = -sqrt(d + eps) g / sqrt(a + eps)      d = rho d + (1 - rho) D^2      w += rate D
+ *   a = rho a + (1 - rho) g^2
+ *   D = -sqrt(d + eps) g / sqrt(a + eps)
+ *   d = rho d + (1 - rho) D^2
+ *   w += rate D
  * Source: Zeiler, arXiv:1212.5701. */
 #include "trainer/kinds.h"
 
@@ -10,7 +13,8 @@ typedef struct adadelta_params {
 
 static const dlt_field fields[] = {
     DLT_FLOAT(adadelta_params, rho, 0, 1, 0.95, "share of the old averages that stays at each step"),
-    DLT_FLOAT_OPEN(adadelta_params, epsilon, 0, HUGE_VAL, DLT_FIELD_OPEN_MIN, 1e-7, "added to both averages under their roots"),
+    DLT_FLOAT_OPEN(adadelta_params, epsilon, 0, HUGE_VAL, DLT_FIELD_OPEN_MIN, 1e-7,
+                   "added to both averages under their roots"),
     DLT_OPTIMIZER_FIELDS(0.001, null),
     {0},
 };
@@ -42,8 +46,8 @@ static dlt_value *update(dlt_builder *b, const void *params, const dlt_optimizer
 }
 
 const dlt_optimizer_desc dlt_optimizer_adadelta = {
-    .kind = {"Adadelta", "steps scaled by the sizes of recent steps and gradients", sizeof(adadelta_params), fields,
-             .check = dlt_optimizer_check},
+    .kind = {"Adadelta", "steps scaled by the sizes of recent steps and gradients", sizeof(adadelta_params),
+             fields, .check = dlt_optimizer_check},
     .update = update,
     .slots = slots,
     .interleaved = 2,

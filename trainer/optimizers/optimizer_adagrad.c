@@ -1,5 +1,6 @@
 /* trainer/optimizers/optimizer_adagrad.c: steps divided by the root of the sum of all squared gradients so far.
- *   a += g^2 (a starts at initial_accumulator_value)      w -= rate g / sqrt(a + eps)
+ *   a += g^2, from initial_accumulator_value on
+ *   w -= rate g / sqrt(a + eps)
  * Source: Duchi et al., JMLR 12, 2011. */
 #include "trainer/optimizers/adam.h"
 
@@ -10,7 +11,8 @@ typedef struct adagrad_params {
 
 static const dlt_field fields[] = {
     DLT_FLOAT(adagrad_params, initial_accumulator_value, 0, HUGE_VAL, 0.1, "where the sums of squares start"),
-    DLT_FLOAT_OPEN(adagrad_params, epsilon, 0, HUGE_VAL, DLT_FIELD_OPEN_MIN, 1e-7, "added to the sum under the root"),
+    DLT_FLOAT_OPEN(adagrad_params, epsilon, 0, HUGE_VAL, DLT_FIELD_OPEN_MIN, 1e-7,
+                   "added to the sum under the root"),
     DLT_OPTIMIZER_FIELDS(0.001, null),
     {0},
 };
@@ -29,12 +31,13 @@ static dlt_value *update(dlt_builder *b, const void *params, const dlt_optimizer
     dlt_value *a = dlt_flat_slot(b, "accumulator", p->initial_accumulator_value, &slot);
     a = dlt_add(b, a, dlt_square(b, io->g));
     dlt_assign(b, slot, a);
-    return dlt_sub(b, io->w, dlt_div(b, dlt_mul(b, io->g, io->rate), dlt_sqrt(b, dlt_add_c(b, a, p->epsilon))));
+    return dlt_sub(b, io->w,
+                   dlt_div(b, dlt_mul(b, io->g, io->rate), dlt_sqrt(b, dlt_add_c(b, a, p->epsilon))));
 }
 
 const dlt_optimizer_desc dlt_optimizer_adagrad = {
-    .kind = {"Adagrad", "steps divided by the root of the sum of all squared gradients", sizeof(adagrad_params), fields,
-             .check = dlt_optimizer_check},
+    .kind = {"Adagrad", "steps divided by the root of the sum of all squared gradients",
+             sizeof(adagrad_params), fields, .check = dlt_optimizer_check},
     .update = update,
     .slots = slots,
 };

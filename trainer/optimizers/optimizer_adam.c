@@ -1,7 +1,9 @@
-/* trainer/optimizers/optimizer_adam.c: steps along a moving mean of gradients, divided by the root of one of their squares.
- *   m += (g - m)(1 - beta_1)      v += (g^2 - v)(1 - beta_2)      u = max(u, v) (amsgrad), else v
+/* trainer/optimizers/optimizer_adam.c: steps along a mean of gradients over the root of that of squares.
+ *   m += (g - m)(1 - beta_1)
+ *   v += (g^2 - v)(1 - beta_2)      u = max(u, v) with amsgrad, else v
  *   w -= rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(u) + eps)
- * Source: Kingma & Ba, arXiv:1412.6980, the formula before section 2.1, as in Keras (PyTorch's eps is Algorithm 1's). */
+ * Source: Kingma & Ba, arXiv:1412.6980, the formula before section 2.1, as in Keras (PyTorch's eps is that of
+ * Algorithm 1). */
 #include "trainer/optimizers/adam.h"
 
 static const dlt_field fields[] = {DLT_ADAM_FIELDS, DLT_OPTIMIZER_FIELDS(0.001, null), {0}};
@@ -26,13 +28,13 @@ dlt_value *dlt_adam_update(dlt_builder *b, const void *params, const dlt_optimiz
     }
     dlt_value *correction = dlt_div(b, dlt_sqrt(b, dlt_one_minus_power(b, p->beta_2, io->step)),
                                     dlt_one_minus_power(b, p->beta_1, io->step));
-    dlt_value *alpha = dlt_mul(b, io->rate, dlt_cast(b, correction, dlt_real(b)));
+    dlt_value *alpha = dlt_mul(b, io->rate, correction);
     return dlt_sub(b, io->w, dlt_div(b, dlt_mul(b, m, alpha), dlt_add_c(b, dlt_sqrt(b, v), p->epsilon)));
 }
 
 const dlt_optimizer_desc dlt_optimizer_adam = {
-    .kind = {"Adam", "steps along the mean of recent gradients, divided by their root mean square", sizeof(dlt_adam_params),
-             fields, .check = dlt_optimizer_check},
+    .kind = {"Adam", "steps along the mean of recent gradients, divided by their root mean square",
+             sizeof(dlt_adam_params), fields, .check = dlt_optimizer_check},
     .update = dlt_adam_update,
     .slots = dlt_adam_slots,
     .interleaved = 2,

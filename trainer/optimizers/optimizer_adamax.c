@@ -1,5 +1,7 @@
 /* trainer/optimizers/optimizer_adamax.c: Adam with the largest recent gradient in place of the root mean square.
- *   m += (g - m)(1 - beta_1)      u = max(beta_2 u, |g|)      w -= rate m / ((1 - beta_1^t)(u + eps))
+ *   m += (g - m)(1 - beta_1)
+ *   u = max(beta_2 u, |g|)
+ *   w -= rate m / ((1 - beta_1^t)(u + eps))
  * Source: Kingma & Ba, arXiv:1412.6980, section 7.1. */
 #include "trainer/optimizers/adam.h"
 
@@ -31,13 +33,14 @@ static dlt_value *update(dlt_builder *b, const void *params, const dlt_optimizer
     dlt_value *u = dlt_mul_c(b, dlt_flat_slot(b, "norm", 0, &slot), p->beta_2);
     u = dlt_max(b, u, dlt_abs(b, io->g));
     dlt_assign(b, slot, u);
-    dlt_value *correction = dlt_cast(b, dlt_one_minus_power(b, p->beta_1, io->step), dlt_real(b));
-    return dlt_sub(b, io->w, dlt_div(b, dlt_mul(b, m, io->rate), dlt_mul(b, dlt_add_c(b, u, p->epsilon), correction)));
+    dlt_value *correction = dlt_one_minus_power(b, p->beta_1, io->step);
+    return dlt_sub(b, io->w,
+                   dlt_div(b, dlt_mul(b, m, io->rate), dlt_mul(b, dlt_add_c(b, u, p->epsilon), correction)));
 }
 
 const dlt_optimizer_desc dlt_optimizer_adamax = {
-    .kind = {"Adamax", "Adam with the largest of recent gradients in place of their root mean square", sizeof(adamax_params),
-             fields, .check = dlt_optimizer_check},
+    .kind = {"Adamax", "Adam with the largest of recent gradients in place of their root mean square",
+             sizeof(adamax_params), fields, .check = dlt_optimizer_check},
     .update = update,
     .slots = slots,
     .interleaved = 2,

@@ -9,7 +9,8 @@ typedef struct lion_params {
 } lion_params;
 
 static const dlt_field fields[] = {
-    DLT_FLOAT_OPEN(lion_params, beta_1, 0, 1, DLT_FIELD_OPEN_MIN, 0.9, "share of the mean in the direction of a step"),
+    DLT_FLOAT_OPEN(lion_params, beta_1, 0, 1, DLT_FIELD_OPEN_MIN, 0.9,
+                   "share of the mean in the direction of a step"),
     DLT_FLOAT(lion_params, beta_2, 0, 1, 0.99, "share of the old mean that stays at each step"),
     DLT_OPTIMIZER_FIELDS(0.001, null),
     {0},
@@ -38,8 +39,8 @@ static dlt_value *update(dlt_builder *b, const void *params, const dlt_optimizer
 }
 
 const dlt_optimizer_desc dlt_optimizer_lion = {
-    .kind = {"Lion", "steps of one size, by the sign of the mean of recent gradients", sizeof(lion_params), fields,
-             .check = dlt_optimizer_check},
+    .kind = {"Lion", "steps of one size, by the sign of the mean of recent gradients", sizeof(lion_params),
+             fields, .check = dlt_optimizer_check},
     .update = update,
     .slots = slots,
 };

@@ -13,7 +13,8 @@ typedef struct rmsprop_params {
 static const dlt_field fields[] = {
     DLT_FLOAT(rmsprop_params, rho, 0, 1, 0.9, "share of the old average of squares that stays at each step"),
     DLT_FLOAT(rmsprop_params, momentum, 0, 1, 0.0, "share of the last step that is added to the next"),
-    DLT_FLOAT_OPEN(rmsprop_params, epsilon, 0, HUGE_VAL, DLT_FIELD_OPEN_MIN, 1e-7, "added to the average under the root"),
+    DLT_FLOAT_OPEN(rmsprop_params, epsilon, 0, HUGE_VAL, DLT_FIELD_OPEN_MIN, 1e-7,
+                   "added to the average under the root"),
     DLT_BOOL(rmsprop_params, centered, false, "divide by the deviation from the mean gradient"),
     DLT_OPTIMIZER_FIELDS(0.001, null),
     {0},
@@ -61,8 +62,8 @@ static dlt_value *update(dlt_builder *b, const void *params, const dlt_optimizer
 }
 
 const dlt_optimizer_desc dlt_optimizer_rmsprop = {
-    .kind = {"RMSprop", "steps divided by the root mean square of recent gradients", sizeof(rmsprop_params), fields,
-             .aliases = "rmsprop RMSProp", .check = dlt_optimizer_check},
+    .kind = {"RMSprop", "steps divided by the root mean square of recent gradients", sizeof(rmsprop_params),
+             fields, .aliases = "rmsprop RMSProp", .check = dlt_optimizer_check},
     .update = update,
     .slots = slots,
 };

@@ -1,5 +1,7 @@
 /* trainer/optimizers/optimizer_sgd.c: gradient descent.
- *   no momentum: w -= rate g        momentum: m = mu m - rate g, w += m        Nesterov: w += mu m - rate g with the new m
+ *   no momentum: w -= rate g
+ *   momentum:    m = mu m - rate g      w += m
+ *   Nesterov:    m = mu m - rate g      w += mu m - rate g, with the new m
  * The momentum holds the step itself, rate included (PyTorch's holds an average of gradients). */
 #include "trainer/kinds.h"
 
@@ -37,7 +39,8 @@ static dlt_value *update(dlt_builder *b, const void *params, const dlt_optimizer
 }
 
 const dlt_optimizer_desc dlt_optimizer_sgd = {
-    .kind = {"SGD", "gradient descent, with momentum or without", sizeof(sgd_params), fields, .check = dlt_optimizer_check},
+    .kind = {"SGD", "gradient descent, with momentum or without", sizeof(sgd_params), fields,
+             .check = dlt_optimizer_check},
     .update = update,
     .slots = slots,
 };

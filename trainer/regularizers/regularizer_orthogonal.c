@@ -1,5 +1,5 @@
-/* trainer/regularizers/regularizer_orthogonal.c: keeps the rows (or columns) of a matrix at right angles: with X the rows divided by
- * their norms, factor / 2 sum |off-diagonal of X X^T| / (n (n - 1) / 2). */
+/* trainer/regularizers/regularizer_orthogonal.c: keeps the rows (or columns) of a matrix at right angles:
+ * with X the rows divided by their norms, factor / 2 sum |off-diagonal of X X^T| / (n (n - 1) / 2). */
 #include "trainer/kinds.h"
 
 typedef struct orthogonal_params {
@@ -24,7 +24,8 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *w)
     }
     if (shape.rank != 2) {
         char text[160];
-        return dlt_reject(b, "OrthogonalRegularizer needs a matrix, got shape %s", dlt_shape_text(&shape, text, sizeof text));
+        return dlt_reject(b, "OrthogonalRegularizer needs a matrix, got shape %s",
+                          dlt_shape_text(&shape, text, sizeof text));
     }
     const int64_t n = shape.dim[rows ? 0 : 1];
     if (n < 2) { /* one vector is at right angles to nothing */
@@ -32,13 +33,15 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *w)
     }
     dlt_value *x = dlt_normalize(b, w, rows ? 1 : 0);
     dlt_value *product = dlt_matmul(b, x, x, !rows, rows);
-    dlt_value *row = dlt_index(b, DLT_I32, DLT_SHAPE(n, n), 0), *column = dlt_index(b, DLT_I32, DLT_SHAPE(n, n), 1);
+    dlt_value *row = dlt_index(b, DLT_I32, DLT_SHAPE(n, n), 0),
+              *column = dlt_index(b, DLT_I32, DLT_SHAPE(n, n), 1);
     dlt_value *off = dlt_cast(b, dlt_not(b, dlt_equal(b, row, column)), dlt_real(b));
     const double pairs = (double)n * ((double)n - 1) / 2;
     return dlt_mul_c(b, dlt_sum_all(b, dlt_abs(b, dlt_mul(b, product, off))), p->factor * 0.5 / pairs);
 }
 
 const dlt_regularizer_desc dlt_regularizer_orthogonal = {
-    .kind = {"OrthogonalRegularizer", "keeps the rows or columns of a matrix at right angles", sizeof(orthogonal_params), fields},
+    .kind = {"OrthogonalRegularizer", "keeps the rows or columns of a matrix at right angles",
+             sizeof(orthogonal_params), fields},
     .build = build,
 };

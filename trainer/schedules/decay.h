@@ -1,5 +1,5 @@
-/* trainer/schedules/decay.h: rows and formulas that the schedules share. All scalars are float64: Keras' float32 is exact up to
- * step 2^24 only. */
+/* trainer/schedules/decay.h: rows and formulas that the schedules share. All scalars are float64: Keras'
+ * float32 is exact up to step 2^24 only. */
 #ifndef DLT_TRAINER_SCHEDULES_DECAY_H
 #define DLT_TRAINER_SCHEDULES_DECAY_H
 

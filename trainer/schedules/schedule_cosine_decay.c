@@ -1,6 +1,7 @@
-/* trainer/schedules/schedule_cosine_decay.c: half a cosine down to alpha times the rate, after a straight climb if warmup_target is
- * given. With f = min(s, steps) / steps: rate ((1 - alpha) (1 + cos(pi f)) / 2 + alpha); while s < warmup_steps:
- * rate0 + (target - rate0) s / warmup_steps, then the same from the target on with s - warmup_steps.
+/* trainer/schedules/schedule_cosine_decay.c: half a cosine, after a straight climb if warmup_target is given.
+ *   fall(s) = rate ((1 - alpha) (1 + cos(pi f)) / 2 + alpha), f = min(s, decay_steps) / decay_steps
+ *   no target: fall(s) from the first rate
+ *   target: rate0 + (target - rate0) s / warmup_steps while s < warmup_steps, then fall(s - warmup_steps) from it
  * Source: Loshchilov & Hutter, arXiv:1608.03983. */
 #include "trainer/schedules/decay.h"
 
@@ -14,7 +15,8 @@ static const dlt_field fields[] = {
     DLT_RATE_FIELD(cosine_params, initial_learning_rate, DLT_REQUIRED, "rate at the first step"),
     DLT_STEPS_FIELD(cosine_params, decay_steps, "steps in which the rate falls, after those of the warm-up"),
     DLT_FLOAT(cosine_params, alpha, 0, HUGE_VAL, 0.0, "the lowest rate, as a share of the highest"),
-    DLT_OPT_FLOAT(cosine_params, warmup_target, 0, HUGE_VAL, 0, "rate at the end of the warm-up; without it there is none"),
+    DLT_OPT_FLOAT(cosine_params, warmup_target, 0, HUGE_VAL, 0,
+                  "rate at the end of the warm-up; without it there is none"),
     DLT_FLOAT(cosine_params, warmup_steps, 0, HUGE_VAL, 0, "steps in which the rate climbs to warmup_target"),
     {0},
 };
@@ -38,7 +40,8 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *step)
         return dlt_cosine_fall(b, p->initial_learning_rate, p->alpha, dlt_div_c(b, s, p->decay_steps), NULL);
     }
     const double target = p->warmup_target.value;
-    dlt_value *fall = dlt_cosine_fall(b, target, p->alpha, dlt_div_c(b, dlt_sub_c(b, s, warm), p->decay_steps), NULL);
+    dlt_value *fall =
+        dlt_cosine_fall(b, target, p->alpha, dlt_div_c(b, dlt_sub_c(b, s, warm), p->decay_steps), NULL);
     if (warm == 0) {
         return fall;
     }
@@ -48,6 +51,7 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *step)
 }
 
 const dlt_schedule_desc dlt_schedule_cosine_decay = {
-    .kind = {"CosineDecay", "a rate that falls along half a cosine, after a warm-up if asked for", sizeof(cosine_params), fields},
+    .kind = {"CosineDecay", "a rate that falls along half a cosine, after a warm-up if asked for",
+             sizeof(cosine_params), fields},
     .build = build,
 };

@@ -1,6 +1,8 @@
-/* trainer/schedules/schedule_cosine_decay_restarts.c: half a cosine again and again, each t_mul times as long and m_mul times as high
- * as the one before. With f = s / first_decay_steps, t = t_mul, and i restarts so far: t = 1: i = floor f, f -= i; else
- * i = floor(ln(1 - f (1 - t)) / ln t), f = (f - (1 - t^i) / (1 - t)) / t^i. Then rate0 ((1 - alpha) m_mul^i (1 + cos(pi f)) / 2 + alpha).
+/* trainer/schedules/schedule_cosine_decay_restarts.c: half a cosine again and again, each t_mul times as long and
+ * m_mul times as high as the one before. With f = s / first_decay_steps, t = t_mul and i restarts so far:
+ *   t = 1: i = floor(f), f -= i
+ *   else: i = floor(ln(1 - f (1 - t)) / ln t), f = (f - (1 - t^i) / (1 - t)) / t^i
+ *   rate0 ((1 - alpha) m_mul^i (1 + cos(pi f)) / 2 + alpha)
  * Source: Loshchilov & Hutter, arXiv:1608.03983. */
 #include "trainer/schedules/decay.h"
 
@@ -11,8 +13,10 @@ typedef struct restarts_params {
 static const dlt_field fields[] = {
     DLT_RATE_FIELD(restarts_params, initial_learning_rate, DLT_REQUIRED, "rate at the first step"),
     DLT_STEPS_FIELD(restarts_params, first_decay_steps, "steps of the first fall"),
-    DLT_FLOAT(restarts_params, t_mul, 1, HUGE_VAL, 2.0, "how many times as long each fall is as the one before"),
-    DLT_FLOAT(restarts_params, m_mul, 0, HUGE_VAL, 1.0, "how many times as high each fall begins as the one before"),
+    DLT_FLOAT(restarts_params, t_mul, 1, HUGE_VAL, 2.0,
+              "how many times as long each fall is as the one before"),
+    DLT_FLOAT(restarts_params, m_mul, 0, HUGE_VAL, 1.0,
+              "how many times as high each fall begins as the one before"),
     DLT_FLOAT(restarts_params, alpha, 0, HUGE_VAL, 0.0, "the lowest rate, as a share of the first"),
     {0},
 };
@@ -31,7 +35,8 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *step)
         i = floor_of(b, f);
         f = dlt_sub(b, f, i);
     } else {
-        /* at a restart the quotient is a whole number but for rounding; the nudge is far less than one step's share */
+        /* at a restart the quotient is a whole number but for rounding; the nudge is far less than one step's
+         * share */
         dlt_value *quotient = dlt_div_c(b, dlt_log(b, dlt_add_c(b, dlt_mul_c(b, f, t - 1), 1)), log(t));
         i = floor_of(b, dlt_add_c(b, quotient, 1e-12));
         dlt_value *length = dlt_pow(b, dlt_f64(b, t), i);
@@ -42,6 +47,7 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *step)
 }
 
 const dlt_schedule_desc dlt_schedule_cosine_decay_restarts = {
-    .kind = {"CosineDecayRestarts", "a rate that falls along half a cosine again and again", sizeof(restarts_params), fields},
+    .kind = {"CosineDecayRestarts", "a rate that falls along half a cosine again and again",
+             sizeof(restarts_params), fields},
     .build = build,
 };

@@ -1,4 +1,5 @@
-/* trainer/schedules/schedule_exponential_decay.c: rate0 decay_rate^(s / decay_steps), the exponent rounded down if staircase. */
+/* trainer/schedules/schedule_exponential_decay.c: rate0 decay_rate^(s / decay_steps).
+ * With staircase the exponent is rounded down. */
 #include "trainer/schedules/decay.h"
 
 typedef struct exponential_params {
@@ -9,7 +10,8 @@ typedef struct exponential_params {
 static const dlt_field fields[] = {
     DLT_RATE_FIELD(exponential_params, initial_learning_rate, DLT_REQUIRED, "rate at the first step"),
     DLT_STEPS_FIELD(exponential_params, decay_steps, "steps in which the rate falls by decay_rate"),
-    DLT_FLOAT_OPEN(exponential_params, decay_rate, 0, HUGE_VAL, DLT_FIELD_OPEN_MIN, DLT_REQUIRED, "factor of decay_steps steps"),
+    DLT_FLOAT_OPEN(exponential_params, decay_rate, 0, HUGE_VAL, DLT_FIELD_OPEN_MIN, DLT_REQUIRED,
+                   "factor of decay_steps steps"),
     DLT_BOOL(exponential_params, staircase, false, "fall at once every decay_steps steps"),
     {0},
 };
@@ -25,6 +27,7 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *step)
 }
 
 const dlt_schedule_desc dlt_schedule_exponential_decay = {
-    .kind = {"ExponentialDecay", "a rate that falls by a factor every so many steps", sizeof(exponential_params), fields},
+    .kind = {"ExponentialDecay", "a rate that falls by a factor every so many steps",
+             sizeof(exponential_params), fields},
     .build = build,
 };

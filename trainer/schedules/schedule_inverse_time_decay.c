@@ -1,4 +1,5 @@
-/* trainer/schedules/schedule_inverse_time_decay.c: rate0 / (1 + decay_rate s / decay_steps), the quotient rounded down if staircase. */
+/* trainer/schedules/schedule_inverse_time_decay.c: rate0 / (1 + decay_rate s / decay_steps).
+ * With staircase s / decay_steps is rounded down. */
 #include "trainer/schedules/decay.h"
 
 typedef struct inverse_params {

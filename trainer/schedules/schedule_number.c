@@ -1,5 +1,5 @@
-/* trainer/schedules/schedule_number.c: what a plain number in place of a schedule becomes (DLT_FIELD_FLOAT_OR_ITEM): a rate that
- * lies in a variable, which callbacks may change. */
+/* trainer/schedules/schedule_number.c: what a plain number in place of a schedule becomes
+ * (DLT_FIELD_FLOAT_OR_ITEM): a rate that lies in a variable, which callbacks may change. */
 #include "trainer/kinds.h"
 
 static const dlt_field fields[] = {
@@ -8,7 +8,7 @@ static const dlt_field fields[] = {
 };
 
 const dlt_schedule_desc dlt_schedule_number = {
-    .kind = {"number", "the same rate all the time, unless a callback changes it", sizeof(dlt_constant_rate_params), fields,
-             .scalar_field = "value"},
+    .kind = {"number", "the same rate all the time, unless a callback changes it",
+             sizeof(dlt_constant_rate_params), fields, .scalar_field = "value"},
     .constant = true,
 };

@@ -1,4 +1,5 @@
-/* trainer/schedules/schedule_piecewise_constant_decay.c: values[i] where boundaries[i-1] < s <= boundaries[i]. */
+/* trainer/schedules/schedule_piecewise_constant_decay.c: one rate after another.
+ * values[i] where boundaries[i-1] < s <= boundaries[i]. */
 #include "trainer/schedules/decay.h"
 
 typedef struct piecewise_params {
@@ -6,7 +7,8 @@ typedef struct piecewise_params {
 } piecewise_params;
 
 static const dlt_field fields[] = {
-    DLT_FLOATS(piecewise_params, boundaries, 0, HUGE_VAL, NULL, "last steps of all values but the last, rising"),
+    DLT_FLOATS(piecewise_params, boundaries, 0, HUGE_VAL, NULL,
+               "last steps of all values but the last, rising"),
     DLT_FLOATS(piecewise_params, values, 0, HUGE_VAL, NULL, "the rates, one more than boundaries"),
     {0},
 };
@@ -21,7 +23,8 @@ static void check(const dlt_item *item, dlt_diag *diag)
     }
     for (size_t i = 1; i < p->boundaries.count; i++) {
         if (!(p->boundaries.at[i - 1] < p->boundaries.at[i])) {
-            dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "boundaries"), "PiecewiseConstantDecay: boundaries must rise");
+            dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "boundaries"),
+                     "PiecewiseConstantDecay: boundaries must rise");
             return;
         }
     }
@@ -39,7 +42,7 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *step)
 }
 
 const dlt_schedule_desc dlt_schedule_piecewise_constant_decay = {
-    .kind = {"PiecewiseConstantDecay", "one rate after another, each up to a given step", sizeof(piecewise_params), fields,
-             .check = check},
+    .kind = {"PiecewiseConstantDecay", "one rate after another, each up to a given step",
+             sizeof(piecewise_params), fields, .check = check},
     .build = build,
 };

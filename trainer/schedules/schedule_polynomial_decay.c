@@ -1,5 +1,5 @@
-/* trainer/schedules/schedule_polynomial_decay.c: (rate0 - end) (1 - s / steps)^power + end, s at most steps; or, with cycle, steps
- * times the number of cycles begun, so that the rate climbs again after each. */
+/* trainer/schedules/schedule_polynomial_decay.c: (rate0 - end) (1 - s / steps)^power + end, s at most steps;
+ * or, with cycle, steps times the number of cycles begun, so that the rate climbs again after each. */
 #include "trainer/schedules/decay.h"
 
 typedef struct polynomial_params {
@@ -12,7 +12,8 @@ static const dlt_field fields[] = {
     DLT_STEPS_FIELD(polynomial_params, decay_steps, "steps until the rate is end_learning_rate"),
     DLT_RATE_FIELD(polynomial_params, end_learning_rate, 0.0001, "the lowest rate"),
     DLT_FLOAT(polynomial_params, power, 0, HUGE_VAL, 1.0, "1: a straight line"),
-    DLT_BOOL(polynomial_params, cycle, false, "begin again after decay_steps steps, from a lower rate each time"),
+    DLT_BOOL(polynomial_params, cycle, false,
+             "begin again after decay_steps steps, from a lower rate each time"),
     {0},
 };
 
@@ -27,10 +28,12 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *step)
         f = dlt_div_c(b, dlt_min_c(b, step, p->decay_steps), p->decay_steps);
     }
     dlt_value *left = dlt_pow(b, dlt_c_sub(b, 1, f), dlt_f64(b, p->power));
-    return dlt_add_c(b, dlt_mul_c(b, left, p->initial_learning_rate - p->end_learning_rate), p->end_learning_rate);
+    return dlt_add_c(b, dlt_mul_c(b, left, p->initial_learning_rate - p->end_learning_rate),
+                     p->end_learning_rate);
 }
 
 const dlt_schedule_desc dlt_schedule_polynomial_decay = {
-    .kind = {"PolynomialDecay", "a rate that falls to another along a line or a power of it", sizeof(polynomial_params), fields},
+    .kind = {"PolynomialDecay", "a rate that falls to another along a line or a power of it",
+             sizeof(polynomial_params), fields},
     .build = build,
 };
