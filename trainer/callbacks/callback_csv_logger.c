@@ -158,7 +158,10 @@ static void epoch_end(const dlt_item *item, dlt_callback_state *state, dlt_callb
 }
 
 const dlt_callback_desc dlt_callback_csv_logger = {
-    .kind = {"CSVLogger", "writes a line for each epoch to a CSV file", sizeof(csv_params), fields,
+    .kind = {.name = "CSVLogger",
+             .doc = "writes a line for each epoch to a CSV file",
+             .size = sizeof(csv_params),
+             .fields = fields,
              .check = check},
     .monitor = -1,
     .mode = -1,

@@ -86,8 +86,10 @@ static void train_end(const dlt_item *item, dlt_callback_state *state, dlt_callb
 }
 
 const dlt_callback_desc dlt_callback_early_stopping = {
-    .kind = {"EarlyStopping", "stops when a value does not get better any more",
-             sizeof(early_stopping_params), fields},
+    .kind = {.name = "EarlyStopping",
+             .doc = "stops when a value does not get better any more",
+             .size = sizeof(early_stopping_params),
+             .fields = fields},
     .monitor = offsetof(early_stopping_params, monitor),
     .mode = offsetof(early_stopping_params, mode),
     .epoch_end = epoch_end,

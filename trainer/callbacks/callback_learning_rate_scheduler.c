@@ -77,8 +77,11 @@ static void epoch_end(const dlt_item *item, dlt_callback_state *state, dlt_callb
 }
 
 const dlt_callback_desc dlt_callback_learning_rate_scheduler = {
-    .kind = {"LearningRateScheduler", "sets the learning rate by a table of epochs", sizeof(scheduler_params),
-             fields, .check = check},
+    .kind = {.name = "LearningRateScheduler",
+             .doc = "sets the learning rate by a table of epochs",
+             .size = sizeof(scheduler_params),
+             .fields = fields,
+             .check = check},
     .monitor = -1,
     .mode = -1,
     .sets_rate = true,

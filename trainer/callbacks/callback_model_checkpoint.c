@@ -324,7 +324,10 @@ static bool watches(const dlt_item *item)
 }
 
 const dlt_callback_desc dlt_callback_model_checkpoint = {
-    .kind = {"ModelCheckpoint", "saves checkpoints, all or the best", sizeof(checkpoint_params), fields,
+    .kind = {.name = "ModelCheckpoint",
+             .doc = "saves checkpoints, all or the best",
+             .size = sizeof(checkpoint_params),
+             .fields = fields,
              .check = check},
     .monitor = offsetof(checkpoint_params, monitor),
     .watches = watches,

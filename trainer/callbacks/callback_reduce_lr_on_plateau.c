@@ -74,8 +74,11 @@ static void epoch_end(const dlt_item *item, dlt_callback_state *state, dlt_callb
 }
 
 const dlt_callback_desc dlt_callback_reduce_lr_on_plateau = {
-    .kind = {"ReduceLROnPlateau", "lowers the learning rate when a value does not get better any more",
-             sizeof(reduce_params), fields, .aliases = "reduce_lr_on_plateau"},
+    .kind = {.name = "ReduceLROnPlateau",
+             .doc = "lowers the learning rate when a value does not get better any more",
+             .size = sizeof(reduce_params),
+             .fields = fields,
+             .aliases = "reduce_lr_on_plateau"},
     .monitor = offsetof(reduce_params, monitor),
     .mode = offsetof(reduce_params, mode),
     .sets_rate = true,

@@ -34,7 +34,10 @@ static bool wants_batches(const dlt_item *item)
 }
 
 const dlt_callback_desc dlt_callback_terminate_on_nan = {
-    .kind = {"TerminateOnNaN", "ends training when the loss is not finite", sizeof(terminate_params), fields,
+    .kind = {.name = "TerminateOnNaN",
+             .doc = "ends training when the loss is not finite",
+             .size = sizeof(terminate_params),
+             .fields = fields,
              .aliases = "terminate_on_nan"},
     .monitor = -1,
     .mode = -1,

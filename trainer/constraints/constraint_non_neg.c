@@ -8,6 +8,6 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *w)
 }
 
 const dlt_constraint_desc dlt_constraint_non_neg = {
-    .kind = {"NonNeg", "weights of at least 0", 0, NULL},
+    .kind = {.name = "NonNeg", .doc = "weights of at least 0"},
     .build = build,
 };

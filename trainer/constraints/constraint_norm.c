@@ -90,15 +90,21 @@ static dlt_value *min_max_build(dlt_builder *b, const void *params, dlt_value *w
 }
 
 const dlt_constraint_desc dlt_constraint_unit_norm = {
-    .kind = {"UnitNorm", "norms of 1", sizeof(unit_params), unit_fields},
+    .kind = {.name = "UnitNorm", .doc = "norms of 1", .size = sizeof(unit_params), .fields = unit_fields},
     .build = unit_build,
 };
 const dlt_constraint_desc dlt_constraint_max_norm = {
-    .kind = {"MaxNorm", "norms of at most max_value", sizeof(max_params), max_fields},
+    .kind = {.name = "MaxNorm",
+             .doc = "norms of at most max_value",
+             .size = sizeof(max_params),
+             .fields = max_fields},
     .build = max_build,
 };
 const dlt_constraint_desc dlt_constraint_min_max_norm = {
-    .kind = {"MinMaxNorm", "norms between two bounds", sizeof(min_max_params), min_max_fields,
+    .kind = {.name = "MinMaxNorm",
+             .doc = "norms between two bounds",
+             .size = sizeof(min_max_params),
+             .fields = min_max_fields,
              .check = min_max_check},
     .build = min_max_build,
 };

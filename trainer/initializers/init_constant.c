@@ -36,11 +36,15 @@ static bool constant(const void *params, const dlt_initializer_io *io)
     return fill_with(io, ((const constant_params *)params)->value);
 }
 
-const dlt_initializer_desc dlt_initializer_zeros = {.kind = {"Zeros", "zeros", 0, NULL, .aliases = "zero"},
-                                                    .fill = zeros};
-const dlt_initializer_desc dlt_initializer_ones = {.kind = {"Ones", "ones", 0, NULL, .aliases = "one"},
+const dlt_initializer_desc dlt_initializer_zeros = {
+    .kind = {.name = "Zeros", .doc = "zeros", .aliases = "zero"}, .fill = zeros};
+const dlt_initializer_desc dlt_initializer_ones = {.kind = {.name = "Ones", .doc = "ones", .aliases = "one"},
                                                    .fill = ones};
 const dlt_initializer_desc dlt_initializer_constant = {
-    .kind = {"Constant", "one number everywhere", sizeof(constant_params), fields, .scalar_field = "value"},
+    .kind = {.name = "Constant",
+             .doc = "one number everywhere",
+             .size = sizeof(constant_params),
+             .fields = fields,
+             .scalar_field = "value"},
     .fill = constant,
 };

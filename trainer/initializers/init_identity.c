@@ -24,7 +24,10 @@ static bool fill(const void *params, const dlt_initializer_io *io)
 }
 
 const dlt_initializer_desc dlt_initializer_identity = {
-    .kind = {"Identity", "ones on the diagonal of a matrix", sizeof(identity_params), fields,
+    .kind = {.name = "Identity",
+             .doc = "ones on the diagonal of a matrix",
+             .size = sizeof(identity_params),
+             .fields = fields,
              .aliases = "IdentityInitializer"},
     .fill = fill,
     .min_rank = 2,

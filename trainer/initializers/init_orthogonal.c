@@ -132,7 +132,10 @@ static bool fill(const void *params, const dlt_initializer_io *io)
 }
 
 const dlt_initializer_desc dlt_initializer_orthogonal = {
-    .kind = {"Orthogonal", "a random orthogonal matrix", sizeof(orthogonal_params), fields,
+    .kind = {.name = "Orthogonal",
+             .doc = "a random orthogonal matrix",
+             .size = sizeof(orthogonal_params),
+             .fields = fields,
              .aliases = "OrthogonalInitializer"},
     .fill = fill,
     .min_rank = 2,

@@ -52,15 +52,25 @@ static bool uniform(const void *params, const dlt_initializer_io *io)
 }
 
 const dlt_initializer_desc dlt_initializer_random_normal = {
-    .kind = {"RandomNormal", "normal values", sizeof(normal_params), normal_fields, .aliases = "normal"},
+    .kind = {.name = "RandomNormal",
+             .doc = "normal values",
+             .size = sizeof(normal_params),
+             .fields = normal_fields,
+             .aliases = "normal"},
     .fill = normal,
 };
 const dlt_initializer_desc dlt_initializer_truncated_normal = {
-    .kind = {"TruncatedNormal", "normal values within two standard deviations", sizeof(normal_params),
-             normal_fields},
+    .kind = {.name = "TruncatedNormal",
+             .doc = "normal values within two standard deviations",
+             .size = sizeof(normal_params),
+             .fields = normal_fields},
     .fill = truncated,
 };
 const dlt_initializer_desc dlt_initializer_random_uniform = {
-    .kind = {"RandomUniform", "uniform values", sizeof(uniform_params), uniform_fields, .aliases = "uniform"},
+    .kind = {.name = "RandomUniform",
+             .doc = "uniform values",
+             .size = sizeof(uniform_params),
+             .fields = uniform_fields,
+             .aliases = "uniform"},
     .fill = uniform,
 };

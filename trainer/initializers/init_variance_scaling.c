@@ -1,9 +1,8 @@
-/* trainer/initializers/init_variance_scaling.c: values whose variance is scale / fan, so that signals keep size.
- *   v = scale / max(1, fan), fan = fan_in, fan_out or their mean
- *   truncated normal:   stddev = sqrt(v) / 0.8796 (the deviation of a cut normal), cut at two of that
- *   untruncated normal: stddev = sqrt(v)
- *   uniform:            within sqrt(3 v)
- * Sources: Glorot & Bengio, AISTATS 2010; He et al., arXiv:1502.01852; LeCun et al., 1998. */
+/* trainer/initializers/init_variance_scaling.c: values whose variance is scale / fan, so that signals keep
+ * size. v = scale / max(1, fan), fan = fan_in, fan_out or their mean truncated normal:   stddev = sqrt(v) /
+ * 0.8796 (the deviation of a cut normal), cut at two of that untruncated normal: stddev = sqrt(v) uniform:
+ * within sqrt(3 v) Sources: Glorot & Bengio, AISTATS 2010; He et al., arXiv:1502.01852; LeCun et al., 1998.
+ */
 #include "trainer/initializers/draw.h"
 
 typedef enum fan_mode { FAN_IN, FAN_OUT, FAN_AVG } fan_mode;
@@ -58,19 +57,21 @@ static bool fill(const void *params, const dlt_initializer_io *io)
 }
 
 const dlt_initializer_desc dlt_initializer_variance_scaling = {
-    .kind = {"VarianceScaling", "values whose variance is scale / fan", sizeof(scaling_params),
-             scaling_fields},
+    .kind = {.name = "VarianceScaling",
+             .doc = "values whose variance is scale / fan",
+             .size = sizeof(scaling_params),
+             .fields = scaling_fields},
     .fill = fill,
 };
 
-#define SCALED(Class, name, scale_, mode_, distribution_, doc_)                                              \
-    static bool name##_fill(const void *params, const dlt_initializer_io *io)                                \
+#define SCALED(Class, id, scale_, mode_, distribution_, doc_)                                                \
+    static bool id##_fill(const void *params, const dlt_initializer_io *io)                                  \
     {                                                                                                        \
         return fill_scaled(io, scale_, mode_, distribution_, &((const seed_params *)params)->seed);          \
     }                                                                                                        \
-    const dlt_initializer_desc dlt_initializer_##name = {                                                    \
-        .kind = {#Class, doc_, sizeof(seed_params), seed_fields},                                            \
-        .fill = name##_fill,                                                                                 \
+    const dlt_initializer_desc dlt_initializer_##id = {                                                      \
+        .kind = {.name = #Class, .doc = doc_, .size = sizeof(seed_params), .fields = seed_fields},           \
+        .fill = id##_fill,                                                                                   \
     };
 SCALED(GlorotUniform, glorot_uniform, 1, FAN_AVG, UNIFORM, "uniform, variance 2 / (inputs + outputs)")
 SCALED(GlorotNormal, glorot_normal, 1, FAN_AVG, TRUNCATED_NORMAL,

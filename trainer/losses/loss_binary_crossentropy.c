@@ -27,7 +27,10 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 
 static const params_type defaults = {.axis = -1};
 const dlt_loss_desc dlt_loss_binary_crossentropy = {
-    .kind = {"BinaryCrossentropy", "cross-entropy of two classes", sizeof(params_type), fields,
+    .kind = {.name = "BinaryCrossentropy",
+             .doc = "cross-entropy of two classes",
+             .size = sizeof(params_type),
+             .fields = fields,
              .aliases = "bce BCE"},
     .build = build,
     .fits = DLT_FITS_BINARY,

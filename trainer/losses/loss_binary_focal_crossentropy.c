@@ -40,8 +40,10 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_binary_focal_crossentropy = {
-    .kind = {"BinaryFocalCrossentropy", "binary cross-entropy in which hard samples count more",
-             sizeof(focal_params), fields},
+    .kind = {.name = "BinaryFocalCrossentropy",
+             .doc = "binary cross-entropy in which hard samples count more",
+             .size = sizeof(focal_params),
+             .fields = fields},
     .build = build,
     .fits = DLT_FITS_BINARY,
     .from_logits = offsetof(focal_params, from_logits),

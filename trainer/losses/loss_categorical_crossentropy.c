@@ -31,8 +31,10 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 
 static const params_type defaults = {.axis = -1};
 const dlt_loss_desc dlt_loss_categorical_crossentropy = {
-    .kind = {"CategoricalCrossentropy", "cross-entropy of one-hot or soft targets", sizeof(params_type),
-             fields},
+    .kind = {.name = "CategoricalCrossentropy",
+             .doc = "cross-entropy of one-hot or soft targets",
+             .size = sizeof(params_type),
+             .fields = fields},
     .build = build,
     .fits = DLT_FITS_CLASSES,
     .from_logits = offsetof(params_type, from_logits),

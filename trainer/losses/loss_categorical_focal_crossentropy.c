@@ -38,9 +38,10 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_categorical_focal_crossentropy = {
-    .kind = {"CategoricalFocalCrossentropy",
-             "cross-entropy of one-hot targets in which hard samples count more", sizeof(focal_params),
-             fields},
+    .kind = {.name = "CategoricalFocalCrossentropy",
+             .doc = "cross-entropy of one-hot targets in which hard samples count more",
+             .size = sizeof(focal_params),
+             .fields = fields},
     .build = build,
     .fits = DLT_FITS_CLASSES,
     .from_logits = offsetof(focal_params, from_logits),

@@ -26,8 +26,10 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_categorical_generalized_cross_entropy = {
-    .kind = {"CategoricalGeneralizedCrossEntropy",
-             "cross-entropy of class numbers that wrong labels disturb less", sizeof(gce_params), fields},
+    .kind = {.name = "CategoricalGeneralizedCrossEntropy",
+             .doc = "cross-entropy of class numbers that wrong labels disturb less",
+             .size = sizeof(gce_params),
+             .fields = fields},
     .build = build,
     .form = DLT_TARGET_CLASSES,
     .fits = DLT_FITS_CLASSES,

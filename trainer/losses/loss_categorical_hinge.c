@@ -16,8 +16,10 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_categorical_hinge = {
-    .kind = {"CategoricalHinge", "hinge loss between the right class and the best wrong one",
-             sizeof(dlt_loss_params), fields},
+    .kind = {.name = "CategoricalHinge",
+             .doc = "hinge loss between the right class and the best wrong one",
+             .size = sizeof(dlt_loss_params),
+             .fields = fields},
     .build = build,
     .fits = DLT_FITS_NUMBERS,
     .from_logits = -1,

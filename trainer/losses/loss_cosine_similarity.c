@@ -23,8 +23,10 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_cosine_similarity = {
-    .kind = {"CosineSimilarity", "minus the cosine of the angle between target and prediction",
-             sizeof(cosine_params), fields},
+    .kind = {.name = "CosineSimilarity",
+             .doc = "minus the cosine of the angle between target and prediction",
+             .size = sizeof(cosine_params),
+             .fields = fields},
     .build = build,
     .fits = DLT_FITS_NUMBERS,
     .from_logits = -1,

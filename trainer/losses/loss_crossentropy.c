@@ -12,8 +12,9 @@ static const dlt_loss_desc *resolve(const dlt_shape *y_true, const dlt_shape *y_
 }
 
 const dlt_loss_desc dlt_loss_crossentropy = {
-    .kind = {"Crossentropy", "binary, categorical or sparse categorical cross-entropy, by the shapes", 0,
-             NULL, .aliases = "ce"},
+    .kind = {.name = "Crossentropy",
+             .doc = "binary, categorical or sparse categorical cross-entropy, by the shapes",
+             .aliases = "ce"},
     .fits = DLT_FITS_CLASSES,
     .from_logits = -1,
     .resolve = resolve,

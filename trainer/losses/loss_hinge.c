@@ -23,8 +23,10 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_hinge = {
-    .kind = {"Hinge", "mean of max(1 - target times prediction, 0); targets -1 and 1, or 0 and 1",
-             sizeof(dlt_loss_params), fields},
+    .kind = {.name = "Hinge",
+             .doc = "mean of max(1 - target times prediction, 0); targets -1 and 1, or 0 and 1",
+             .size = sizeof(dlt_loss_params),
+             .fields = fields},
     .build = build,
     .fits = DLT_FITS_NUMBERS,
     .from_logits = -1,

@@ -27,7 +27,10 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_huber = {
-    .kind = {"Huber", "squared for small differences, linear for large ones", sizeof(huber_params), fields},
+    .kind = {.name = "Huber",
+             .doc = "squared for small differences, linear for large ones",
+             .size = sizeof(huber_params),
+             .fields = fields},
     .build = build,
     .fits = DLT_FITS_NUMBERS,
     .from_logits = -1,

@@ -14,8 +14,11 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_kl_divergence = {
-    .kind = {"KLDivergence", "Kullback-Leibler divergence of two distributions", sizeof(dlt_loss_params),
-             fields, .aliases = "kld KLD"},
+    .kind = {.name = "KLDivergence",
+             .doc = "Kullback-Leibler divergence of two distributions",
+             .size = sizeof(dlt_loss_params),
+             .fields = fields,
+             .aliases = "kld KLD"},
     .build = build,
     .fits = DLT_FITS_PROBABILITIES,
     .from_logits = -1,

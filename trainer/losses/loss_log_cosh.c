@@ -14,8 +14,10 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_log_cosh = {
-    .kind = {"LogCosh", "mean of the logarithms of the hyperbolic cosines of the differences",
-             sizeof(dlt_loss_params), fields, .aliases = NULL},
+    .kind = {.name = "LogCosh",
+             .doc = "mean of the logarithms of the hyperbolic cosines of the differences",
+             .size = sizeof(dlt_loss_params),
+             .fields = fields},
     .build = build,
     .fits = DLT_FITS_NUMBERS,
     .from_logits = -1,

@@ -13,7 +13,10 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_mean_absolute_error = {
-    .kind = {"MeanAbsoluteError", "mean of the absolute differences", sizeof(dlt_loss_params), fields,
+    .kind = {.name = "MeanAbsoluteError",
+             .doc = "mean of the absolute differences",
+             .size = sizeof(dlt_loss_params),
+             .fields = fields,
              .aliases = "mae MAE"},
     .build = build,
     .fits = DLT_FITS_NUMBERS,

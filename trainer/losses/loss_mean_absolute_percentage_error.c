@@ -15,8 +15,11 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_mean_absolute_percentage_error = {
-    .kind = {"MeanAbsolutePercentageError", "mean of the absolute differences in percent of the target",
-             sizeof(dlt_loss_params), fields, .aliases = "mape MAPE"},
+    .kind = {.name = "MeanAbsolutePercentageError",
+             .doc = "mean of the absolute differences in percent of the target",
+             .size = sizeof(dlt_loss_params),
+             .fields = fields,
+             .aliases = "mape MAPE"},
     .build = build,
     .fits = DLT_FITS_NUMBERS,
     .from_logits = -1,

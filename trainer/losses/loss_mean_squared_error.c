@@ -13,7 +13,10 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_mean_squared_error = {
-    .kind = {"MeanSquaredError", "mean of the squared differences", sizeof(dlt_loss_params), fields,
+    .kind = {.name = "MeanSquaredError",
+             .doc = "mean of the squared differences",
+             .size = sizeof(dlt_loss_params),
+             .fields = fields,
              .aliases = "mse MSE"},
     .build = build,
     .fits = DLT_FITS_NUMBERS,

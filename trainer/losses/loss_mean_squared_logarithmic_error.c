@@ -16,8 +16,11 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_mean_squared_logarithmic_error = {
-    .kind = {"MeanSquaredLogarithmicError", "mean of the squared differences of logarithms",
-             sizeof(dlt_loss_params), fields, .aliases = "msle MSLE"},
+    .kind = {.name = "MeanSquaredLogarithmicError",
+             .doc = "mean of the squared differences of logarithms",
+             .size = sizeof(dlt_loss_params),
+             .fields = fields,
+             .aliases = "msle MSLE"},
     .build = build,
     .fits = DLT_FITS_NUMBERS,
     .from_logits = -1,

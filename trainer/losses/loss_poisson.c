@@ -13,8 +13,10 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_poisson = {
-    .kind = {"Poisson", "mean of prediction - target times ln prediction, for counts",
-             sizeof(dlt_loss_params), fields, .aliases = NULL},
+    .kind = {.name = "Poisson",
+             .doc = "mean of prediction - target times ln prediction, for counts",
+             .size = sizeof(dlt_loss_params),
+             .fields = fields},
     .build = build,
     .fits = DLT_FITS_NUMBERS,
     .from_logits = -1,

@@ -30,7 +30,10 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 
 static const params_type defaults = {.from_logits = false};
 const dlt_loss_desc dlt_loss_sparse_categorical_crossentropy = {
-    .kind = {"SparseCategoricalCrossentropy", "cross-entropy of class numbers", sizeof(params_type), fields},
+    .kind = {.name = "SparseCategoricalCrossentropy",
+             .doc = "cross-entropy of class numbers",
+             .size = sizeof(params_type),
+             .fields = fields},
     .build = build,
     .form = DLT_TARGET_CLASSES,
     .fits = DLT_FITS_CLASSES,

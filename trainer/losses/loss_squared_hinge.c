@@ -13,7 +13,10 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *y_true, d
 }
 
 const dlt_loss_desc dlt_loss_squared_hinge = {
-    .kind = {"SquaredHinge", "mean of the squares of the hinge loss", sizeof(dlt_loss_params), fields},
+    .kind = {.name = "SquaredHinge",
+             .doc = "mean of the squares of the hinge loss",
+             .size = sizeof(dlt_loss_params),
+             .fields = fields},
     .build = build,
     .fits = DLT_FITS_NUMBERS,
     .from_logits = -1,

@@ -18,9 +18,9 @@ static const dlt_metric_desc *resolve(const dlt_shape *y_true, const dlt_shape *
 }
 
 const dlt_metric_desc dlt_metric_accuracy = {
-    .kind = {"Accuracy",
-             "how often predictions equal targets; the bare word: the accuracy that fits the outputs", 0,
-             NULL, .aliases = "acc"},
+    .kind = {.name = "Accuracy",
+             .doc = "how often predictions equal targets; the bare word: the accuracy that fits the outputs",
+             .aliases = "acc"},
     .direction = DLT_LARGER_IS_BETTER,
     .fits = DLT_FITS_NUMBERS,
     .update = update,

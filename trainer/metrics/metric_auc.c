@@ -1,8 +1,8 @@
-/* trainer/metrics/metric_auc.c: area under the ROC or precision-recall curve, from counts at a list of thresholds
- *   -EPS, 1 / (n - 1), ..., (n - 2) / (n - 1), 1 + EPS      or the user's between the first and the last.
- * A prediction p falls into bucket max(ceil(p (n - 1)) - 1, 0), the last threshold below it. Sums of positives
- * and negatives by bucket are kept; what lies above a threshold is the sum of the buckets from there on
- * (keras-training.md 5). */
+/* trainer/metrics/metric_auc.c: area under the ROC or precision-recall curve, from counts at a list of
+ * thresholds -EPS, 1 / (n - 1), ..., (n - 2) / (n - 1), 1 + EPS      or the user's between the first and the
+ * last. A prediction p falls into bucket max(ceil(p (n - 1)) - 1, 0), the last threshold below it. Sums of
+ * positives and negatives by bucket are kept; what lies above a threshold is the sum of the buckets from
+ * there on (keras-training.md 5). */
 #include "trainer/metrics/confusion.h"
 
 #include <stdlib.h>
@@ -234,7 +234,10 @@ static int result(const void *params, const double *const *sums, const int64_t *
 }
 
 const dlt_metric_desc dlt_metric_auc = {
-    .kind = {"AUC", "area under the ROC or the precision-recall curve", sizeof(auc_params), fields,
+    .kind = {.name = "AUC",
+             .doc = "area under the ROC or the precision-recall curve",
+             .size = sizeof(auc_params),
+             .fields = fields,
              .check = check},
     .direction = DLT_LARGER_IS_BETTER,
     .fits = DLT_FITS_PROBABILITIES,

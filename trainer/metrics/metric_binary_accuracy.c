@@ -20,8 +20,10 @@ static void update(dlt_builder *b, const void *params, const dlt_outcome *o)
 
 static const binary_accuracy_params defaults = {.threshold = 0.5};
 const dlt_metric_desc dlt_metric_binary_accuracy = {
-    .kind = {"BinaryAccuracy", "how often predictions are on the target's side of a threshold",
-             sizeof(binary_accuracy_params), fields},
+    .kind = {.name = "BinaryAccuracy",
+             .doc = "how often predictions are on the target's side of a threshold",
+             .size = sizeof(binary_accuracy_params),
+             .fields = fields},
     .direction = DLT_LARGER_IS_BETTER,
     .fits = DLT_FITS_BINARY,
     .update = update,

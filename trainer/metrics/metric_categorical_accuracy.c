@@ -17,8 +17,8 @@ static void sparse_update(dlt_builder *b, const void *params, const dlt_outcome 
 }
 
 const dlt_metric_desc dlt_metric_categorical_accuracy = {
-    .kind = {"CategoricalAccuracy", "how often the likeliest class is the right one; one-hot targets", 0,
-             NULL},
+    .kind = {.name = "CategoricalAccuracy",
+             .doc = "how often the likeliest class is the right one; one-hot targets"},
     .direction = DLT_LARGER_IS_BETTER,
     .fits = DLT_FITS_CLASSES,
     .update = one_hot_update,
@@ -26,8 +26,8 @@ const dlt_metric_desc dlt_metric_categorical_accuracy = {
     .default_name = "categorical_accuracy",
 };
 const dlt_metric_desc dlt_metric_sparse_categorical_accuracy = {
-    .kind = {"SparseCategoricalAccuracy", "how often the likeliest class is the right one; class numbers", 0,
-             NULL},
+    .kind = {.name = "SparseCategoricalAccuracy",
+             .doc = "how often the likeliest class is the right one; class numbers"},
     .direction = DLT_LARGER_IS_BETTER,
     .form = DLT_TARGET_CLASSES,
     .fits = DLT_FITS_CLASSES,

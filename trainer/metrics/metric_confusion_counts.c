@@ -13,15 +13,15 @@ static int result(const void *params, const double *const *sums, const int64_t *
     return (int)counts[0];
 }
 
-#define COUNT(Class, name, BIT, doc_)                                                                        \
-    static void name##_update(dlt_builder *b, const void *params, const dlt_outcome *o)                      \
+#define COUNT(Class, id, BIT, doc_)                                                                          \
+    static void id##_update(dlt_builder *b, const void *params, const dlt_outcome *o)                        \
     {                                                                                                        \
         dlt_confusion_update(b, params, o, BIT);                                                             \
     }                                                                                                        \
-    const dlt_metric_desc dlt_metric_##name = {                                                              \
-        .kind = {#Class, doc_, sizeof(dlt_confusion_params), fields},                                        \
+    const dlt_metric_desc dlt_metric_##id = {                                                                \
+        .kind = {.name = #Class, .doc = doc_, .size = sizeof(dlt_confusion_params), .fields = fields},       \
         .fits = DLT_FITS_PROBABILITIES,                                                                      \
-        .update = name##_update,                                                                             \
+        .update = id##_update,                                                                               \
         .result = result,                                                                                    \
     };
 COUNT(TruePositives, true_positives, DLT_TRUE_POSITIVES, "number of positive elements said to be positive")

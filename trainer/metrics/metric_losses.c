@@ -13,18 +13,18 @@ static void update_by(dlt_builder *b, const dlt_loss_desc *loss, const void *par
     dlt_metric_mean(b, o, values, own_mask);
 }
 
-#define UPDATE(name, loss)                                                                                   \
-    static void name##_update(dlt_builder *b, const void *params, const dlt_outcome *o)                      \
+#define UPDATE(id, loss)                                                                                     \
+    static void id##_update(dlt_builder *b, const void *params, const dlt_outcome *o)                        \
     {                                                                                                        \
         update_by(b, &dlt_loss_##loss, params, o);                                                           \
     }
-#define METRIC(Class, name, log_name, aliases_, doc_)                                                        \
-    UPDATE(name, name)                                                                                       \
-    const dlt_metric_desc dlt_metric_##name = {                                                              \
-        .kind = {#Class, doc_, 0, NULL, .aliases = aliases_},                                                \
+#define METRIC(Class, id, log_name, aliases_, doc_)                                                          \
+    UPDATE(id, id)                                                                                           \
+    const dlt_metric_desc dlt_metric_##id = {                                                                \
+        .kind = {.name = #Class, .doc = doc_, .aliases = aliases_},                                          \
         .direction = DLT_SMALLER_IS_BETTER,                                                                  \
         .fits = DLT_FITS_NUMBERS,                                                                            \
-        .update = name##_update,                                                                             \
+        .update = id##_update,                                                                               \
         .result = dlt_metric_mean_result,                                                                    \
         .default_name = log_name,                                                                            \
     };
@@ -46,7 +46,8 @@ METRIC(CategoricalHinge, categorical_hinge, "categorical_hinge", NULL,
 
 UPDATE(log_cosh_error, log_cosh)
 const dlt_metric_desc dlt_metric_log_cosh_error = {
-    .kind = {"LogCoshError", "mean of the logarithms of the hyperbolic cosines of the differences", 0, NULL},
+    .kind = {.name = "LogCoshError",
+             .doc = "mean of the logarithms of the hyperbolic cosines of the differences"},
     .direction = DLT_SMALLER_IS_BETTER,
     .fits = DLT_FITS_NUMBERS,
     .update = log_cosh_error_update,
@@ -70,8 +71,10 @@ static void cosine_update(dlt_builder *b, const void *params, const dlt_outcome 
     dlt_metric_mean(b, o, dlt_sum(b, cosine, dlt_axis_bit(cosine, -1), false), NULL);
 }
 const dlt_metric_desc dlt_metric_cosine_similarity = {
-    .kind = {"CosineSimilarity", "cosine of the angle between target and prediction", sizeof(cosine_params),
-             cosine_fields},
+    .kind = {.name = "CosineSimilarity",
+             .doc = "cosine of the angle between target and prediction",
+             .size = sizeof(cosine_params),
+             .fields = cosine_fields},
     .direction = DLT_LARGER_IS_BETTER,
     .fits = DLT_FITS_NUMBERS,
     .update = cosine_update,
@@ -82,16 +85,16 @@ const dlt_metric_desc dlt_metric_cosine_similarity = {
 static const dlt_field binary_fields[] = {DLT_BINARY_CROSSENTROPY_FIELDS, {0}};
 static const dlt_field categorical_fields[] = {DLT_CATEGORICAL_CROSSENTROPY_FIELDS, {0}};
 static const dlt_field sparse_fields[] = {DLT_SPARSE_CROSSENTROPY_FIELDS, {0}};
-#define CROSSENTROPY(Class, name, type, fields_, form_, fits_, aliases_, doc_)                               \
-    UPDATE(name, name)                                                                                       \
-    const dlt_metric_desc dlt_metric_##name = {                                                              \
-        .kind = {#Class, doc_, sizeof(type), fields_, .aliases = aliases_},                                  \
+#define CROSSENTROPY(Class, id, type, fields_, form_, fits_, aliases_, doc_)                                 \
+    UPDATE(id, id)                                                                                           \
+    const dlt_metric_desc dlt_metric_##id = {                                                                \
+        .kind = {.name = #Class, .doc = doc_, .size = sizeof(type), .fields = fields_, .aliases = aliases_}, \
         .direction = DLT_SMALLER_IS_BETTER,                                                                  \
         .form = form_,                                                                                       \
         .fits = fits_,                                                                                       \
-        .update = name##_update,                                                                             \
+        .update = id##_update,                                                                               \
         .result = dlt_metric_mean_result,                                                                    \
-        .default_name = #name,                                                                               \
+        .default_name = #id,                                                                                 \
     };
 CROSSENTROPY(BinaryCrossentropy, binary_crossentropy, dlt_binary_crossentropy_params, binary_fields,
              DLT_TARGET_SAME, DLT_FITS_BINARY, "bce BCE", "cross-entropy of two classes")

@@ -9,8 +9,10 @@ static void update(dlt_builder *b, const void *params, const dlt_outcome *o)
 }
 
 const dlt_metric_desc dlt_metric_precision = {
-    .kind = {"Precision", "share of what is said to be positive that is", sizeof(dlt_confusion_params),
-             fields},
+    .kind = {.name = "Precision",
+             .doc = "share of what is said to be positive that is",
+             .size = sizeof(dlt_confusion_params),
+             .fields = fields},
     .direction = DLT_LARGER_IS_BETTER,
     .fits = DLT_FITS_PROBABILITIES,
     .update = update,

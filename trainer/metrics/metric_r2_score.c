@@ -84,8 +84,10 @@ static int result(const void *params, const double *const *sums, const int64_t *
 }
 
 const dlt_metric_desc dlt_metric_r2_score = {
-    .kind = {"R2Score", "share of the targets' variance that the predictions explain", sizeof(r2_params),
-             fields},
+    .kind = {.name = "R2Score",
+             .doc = "share of the targets' variance that the predictions explain",
+             .size = sizeof(r2_params),
+             .fields = fields},
     .direction = DLT_LARGER_IS_BETTER,
     .fits = DLT_FITS_NUMBERS,
     .update = update,

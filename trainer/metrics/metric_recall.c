@@ -9,7 +9,10 @@ static void update(dlt_builder *b, const void *params, const dlt_outcome *o)
 }
 
 const dlt_metric_desc dlt_metric_recall = {
-    .kind = {"Recall", "share of what is positive that is said to be", sizeof(dlt_confusion_params), fields},
+    .kind = {.name = "Recall",
+             .doc = "share of what is positive that is said to be",
+             .size = sizeof(dlt_confusion_params),
+             .fields = fields},
     .direction = DLT_LARGER_IS_BETTER,
     .fits = DLT_FITS_PROBABILITIES,
     .update = update,

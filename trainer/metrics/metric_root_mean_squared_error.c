@@ -17,7 +17,7 @@ static int result(const void *params, const double *const *sums, const int64_t *
 }
 
 const dlt_metric_desc dlt_metric_root_mean_squared_error = {
-    .kind = {"RootMeanSquaredError", "root of the mean of the squared differences", 0, NULL},
+    .kind = {.name = "RootMeanSquaredError", .doc = "root of the mean of the squared differences"},
     .direction = DLT_SMALLER_IS_BETTER,
     .fits = DLT_FITS_NUMBERS,
     .update = update,

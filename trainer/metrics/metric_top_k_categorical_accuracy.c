@@ -41,8 +41,10 @@ static void sparse_update(dlt_builder *b, const void *params, const dlt_outcome 
 
 static const top_k_params defaults = {.k = 5};
 const dlt_metric_desc dlt_metric_top_k_categorical_accuracy = {
-    .kind = {"TopKCategoricalAccuracy", "how often the right class is among the k likeliest; one-hot targets",
-             sizeof(top_k_params), fields},
+    .kind = {.name = "TopKCategoricalAccuracy",
+             .doc = "how often the right class is among the k likeliest; one-hot targets",
+             .size = sizeof(top_k_params),
+             .fields = fields},
     .direction = DLT_LARGER_IS_BETTER,
     .fits = DLT_FITS_CLASSES,
     .update = one_hot_update,
@@ -51,9 +53,10 @@ const dlt_metric_desc dlt_metric_top_k_categorical_accuracy = {
     .defaults = &defaults,
 };
 const dlt_metric_desc dlt_metric_sparse_top_k_categorical_accuracy = {
-    .kind = {"SparseTopKCategoricalAccuracy",
-             "how often the right class is among the k likeliest; class numbers", sizeof(top_k_params),
-             fields},
+    .kind = {.name = "SparseTopKCategoricalAccuracy",
+             .doc = "how often the right class is among the k likeliest; class numbers",
+             .size = sizeof(top_k_params),
+             .fields = fields},
     .direction = DLT_LARGER_IS_BETTER,
     .form = DLT_TARGET_CLASSES,
     .fits = DLT_FITS_CLASSES,

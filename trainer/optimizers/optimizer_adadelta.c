@@ -1,9 +1,6 @@
-/* trainer/optimizers/optimizer_adadelta.c: steps scaled by the ratio of the sizes of recent steps and gradients.
- *   a = rho a + (1 - rho) g^2
- *   D = -sqrt(d + eps) g / sqrt(a + eps)
- *   d = rho d + (1 - rho) D^2
- *   w += rate D
- * Source: Zeiler, arXiv:1212.5701. */
+/* trainer/optimizers/optimizer_adadelta.c: steps scaled by the ratio of the sizes of recent steps and
+ * gradients. a = rho a + (1 - rho) g^2 D = -sqrt(d + eps) g / sqrt(a + eps) d = rho d + (1 - rho) D^2 w +=
+ * rate D Source: Zeiler, arXiv:1212.5701. */
 #include "trainer/kinds.h"
 
 typedef struct adadelta_params {
@@ -46,8 +43,11 @@ static dlt_value *update(dlt_builder *b, const void *params, const dlt_optimizer
 }
 
 const dlt_optimizer_desc dlt_optimizer_adadelta = {
-    .kind = {"Adadelta", "steps scaled by the sizes of recent steps and gradients", sizeof(adadelta_params),
-             fields, .check = dlt_optimizer_check},
+    .kind = {.name = "Adadelta",
+             .doc = "steps scaled by the sizes of recent steps and gradients",
+             .size = sizeof(adadelta_params),
+             .fields = fields,
+             .check = dlt_optimizer_check},
     .update = update,
     .slots = slots,
     .interleaved = 2,

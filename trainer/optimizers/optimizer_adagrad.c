@@ -1,7 +1,6 @@
-/* trainer/optimizers/optimizer_adagrad.c: steps divided by the root of the sum of all squared gradients so far.
- *   a += g^2, from initial_accumulator_value on
- *   w -= rate g / sqrt(a + eps)
- * Source: Duchi et al., JMLR 12, 2011. */
+/* trainer/optimizers/optimizer_adagrad.c: steps divided by the root of the sum of all squared gradients so
+ * far. a += g^2, from initial_accumulator_value on w -= rate g / sqrt(a + eps) Source: Duchi et al., JMLR 12,
+ * 2011. */
 #include "trainer/optimizers/adam.h"
 
 typedef struct adagrad_params {
@@ -36,8 +35,11 @@ static dlt_value *update(dlt_builder *b, const void *params, const dlt_optimizer
 }
 
 const dlt_optimizer_desc dlt_optimizer_adagrad = {
-    .kind = {"Adagrad", "steps divided by the root of the sum of all squared gradients",
-             sizeof(adagrad_params), fields, .check = dlt_optimizer_check},
+    .kind = {.name = "Adagrad",
+             .doc = "steps divided by the root of the sum of all squared gradients",
+             .size = sizeof(adagrad_params),
+             .fields = fields,
+             .check = dlt_optimizer_check},
     .update = update,
     .slots = slots,
 };

@@ -33,8 +33,11 @@ dlt_value *dlt_adam_update(dlt_builder *b, const void *params, const dlt_optimiz
 }
 
 const dlt_optimizer_desc dlt_optimizer_adam = {
-    .kind = {"Adam", "steps along the mean of recent gradients, divided by their root mean square",
-             sizeof(dlt_adam_params), fields, .check = dlt_optimizer_check},
+    .kind = {.name = "Adam",
+             .doc = "steps along the mean of recent gradients, divided by their root mean square",
+             .size = sizeof(dlt_adam_params),
+             .fields = fields,
+             .check = dlt_optimizer_check},
     .update = dlt_adam_update,
     .slots = dlt_adam_slots,
     .interleaved = 2,

@@ -1,8 +1,6 @@
-/* trainer/optimizers/optimizer_adamax.c: Adam with the largest recent gradient in place of the root mean square.
- *   m += (g - m)(1 - beta_1)
- *   u = max(beta_2 u, |g|)
- *   w -= rate m / ((1 - beta_1^t)(u + eps))
- * Source: Kingma & Ba, arXiv:1412.6980, section 7.1. */
+/* trainer/optimizers/optimizer_adamax.c: Adam with the largest recent gradient in place of the root mean
+ * square. m += (g - m)(1 - beta_1) u = max(beta_2 u, |g|) w -= rate m / ((1 - beta_1^t)(u + eps)) Source:
+ * Kingma & Ba, arXiv:1412.6980, section 7.1. */
 #include "trainer/optimizers/adam.h"
 
 typedef struct adamax_params {
@@ -39,8 +37,11 @@ static dlt_value *update(dlt_builder *b, const void *params, const dlt_optimizer
 }
 
 const dlt_optimizer_desc dlt_optimizer_adamax = {
-    .kind = {"Adamax", "Adam with the largest of recent gradients in place of their root mean square",
-             sizeof(adamax_params), fields, .check = dlt_optimizer_check},
+    .kind = {.name = "Adamax",
+             .doc = "Adam with the largest of recent gradients in place of their root mean square",
+             .size = sizeof(adamax_params),
+             .fields = fields,
+             .check = dlt_optimizer_check},
     .update = update,
     .slots = slots,
     .interleaved = 2,

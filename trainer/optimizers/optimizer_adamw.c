@@ -6,7 +6,11 @@
 static const dlt_field fields[] = {DLT_ADAM_FIELDS, DLT_OPTIMIZER_FIELDS(0.001, 0.004), {0}};
 
 const dlt_optimizer_desc dlt_optimizer_adamw = {
-    .kind = {"AdamW", "Adam with weight decay", sizeof(dlt_adam_params), fields, .aliases = "adamw",
+    .kind = {.name = "AdamW",
+             .doc = "Adam with weight decay",
+             .size = sizeof(dlt_adam_params),
+             .fields = fields,
+             .aliases = "adamw",
              .check = dlt_optimizer_check},
     .update = dlt_adam_update,
     .slots = dlt_adam_slots,

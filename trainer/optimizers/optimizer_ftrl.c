@@ -58,7 +58,10 @@ static dlt_value *update(dlt_builder *b, const void *params, const dlt_optimizer
 }
 
 const dlt_optimizer_desc dlt_optimizer_ftrl = {
-    .kind = {"Ftrl", "follow the regularized leader, for sparse linear models", sizeof(ftrl_params), fields,
+    .kind = {.name = "Ftrl",
+             .doc = "follow the regularized leader, for sparse linear models",
+             .size = sizeof(ftrl_params),
+             .fields = fields,
              .check = dlt_optimizer_check},
     .update = update,
     .slots = slots,

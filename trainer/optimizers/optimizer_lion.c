@@ -39,8 +39,11 @@ static dlt_value *update(dlt_builder *b, const void *params, const dlt_optimizer
 }
 
 const dlt_optimizer_desc dlt_optimizer_lion = {
-    .kind = {"Lion", "steps of one size, by the sign of the mean of recent gradients", sizeof(lion_params),
-             fields, .check = dlt_optimizer_check},
+    .kind = {.name = "Lion",
+             .doc = "steps of one size, by the sign of the mean of recent gradients",
+             .size = sizeof(lion_params),
+             .fields = fields,
+             .check = dlt_optimizer_check},
     .update = update,
     .slots = slots,
 };

@@ -54,7 +54,10 @@ static dlt_value *update(dlt_builder *b, const void *params, const dlt_optimizer
 }
 
 const dlt_optimizer_desc dlt_optimizer_nadam = {
-    .kind = {"Nadam", "Adam with Nesterov momentum", sizeof(nadam_params), fields,
+    .kind = {.name = "Nadam",
+             .doc = "Adam with Nesterov momentum",
+             .size = sizeof(nadam_params),
+             .fields = fields,
              .check = dlt_optimizer_check},
     .update = update,
     .slots = slots,

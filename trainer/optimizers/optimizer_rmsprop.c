@@ -62,8 +62,12 @@ static dlt_value *update(dlt_builder *b, const void *params, const dlt_optimizer
 }
 
 const dlt_optimizer_desc dlt_optimizer_rmsprop = {
-    .kind = {"RMSprop", "steps divided by the root mean square of recent gradients", sizeof(rmsprop_params),
-             fields, .aliases = "rmsprop RMSProp", .check = dlt_optimizer_check},
+    .kind = {.name = "RMSprop",
+             .doc = "steps divided by the root mean square of recent gradients",
+             .size = sizeof(rmsprop_params),
+             .fields = fields,
+             .aliases = "rmsprop RMSProp",
+             .check = dlt_optimizer_check},
     .update = update,
     .slots = slots,
 };

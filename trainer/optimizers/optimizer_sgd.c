@@ -39,7 +39,10 @@ static dlt_value *update(dlt_builder *b, const void *params, const dlt_optimizer
 }
 
 const dlt_optimizer_desc dlt_optimizer_sgd = {
-    .kind = {"SGD", "gradient descent, with momentum or without", sizeof(sgd_params), fields,
+    .kind = {.name = "SGD",
+             .doc = "gradient descent, with momentum or without",
+             .size = sizeof(sgd_params),
+             .fields = fields,
              .check = dlt_optimizer_check},
     .update = update,
     .slots = slots,

@@ -49,14 +49,25 @@ static dlt_value *l1_l2_build(dlt_builder *b, const void *params, dlt_value *w)
 }
 
 const dlt_regularizer_desc dlt_regularizer_l1 = {
-    .kind = {"L1", "sum of absolute values", sizeof(l1_params), l1_fields, .scalar_field = "l1"},
+    .kind = {.name = "L1",
+             .doc = "sum of absolute values",
+             .size = sizeof(l1_params),
+             .fields = l1_fields,
+             .scalar_field = "l1"},
     .build = l1_build,
 };
 const dlt_regularizer_desc dlt_regularizer_l2 = {
-    .kind = {"L2", "sum of squares", sizeof(l2_params), l2_fields, .scalar_field = "l2"},
+    .kind = {.name = "L2",
+             .doc = "sum of squares",
+             .size = sizeof(l2_params),
+             .fields = l2_fields,
+             .scalar_field = "l2"},
     .build = l2_build,
 };
 const dlt_regularizer_desc dlt_regularizer_l1_l2 = {
-    .kind = {"L1L2", "sums of absolute values and of squares", sizeof(l1_l2_params), l1_l2_fields},
+    .kind = {.name = "L1L2",
+             .doc = "sums of absolute values and of squares",
+             .size = sizeof(l1_l2_params),
+             .fields = l1_l2_fields},
     .build = l1_l2_build,
 };

@@ -41,7 +41,9 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *w)
 }
 
 const dlt_regularizer_desc dlt_regularizer_orthogonal = {
-    .kind = {"OrthogonalRegularizer", "keeps the rows or columns of a matrix at right angles",
-             sizeof(orthogonal_params), fields},
+    .kind = {.name = "OrthogonalRegularizer",
+             .doc = "keeps the rows or columns of a matrix at right angles",
+             .size = sizeof(orthogonal_params),
+             .fields = fields},
     .build = build,
 };

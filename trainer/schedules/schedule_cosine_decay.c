@@ -1,8 +1,8 @@
 /* trainer/schedules/schedule_cosine_decay.c: half a cosine, after a straight climb if warmup_target is given.
  *   fall(s) = rate ((1 - alpha) (1 + cos(pi f)) / 2 + alpha), f = min(s, decay_steps) / decay_steps
  *   no target: fall(s) from the first rate
- *   target: rate0 + (target - rate0) s / warmup_steps while s < warmup_steps, then fall(s - warmup_steps) from it
- * Source: Loshchilov & Hutter, arXiv:1608.03983. */
+ *   target: rate0 + (target - rate0) s / warmup_steps while s < warmup_steps, then fall(s - warmup_steps)
+ * from it Source: Loshchilov & Hutter, arXiv:1608.03983. */
 #include "trainer/schedules/decay.h"
 
 typedef struct cosine_params {
@@ -51,7 +51,9 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *step)
 }
 
 const dlt_schedule_desc dlt_schedule_cosine_decay = {
-    .kind = {"CosineDecay", "a rate that falls along half a cosine, after a warm-up if asked for",
-             sizeof(cosine_params), fields},
+    .kind = {.name = "CosineDecay",
+             .doc = "a rate that falls along half a cosine, after a warm-up if asked for",
+             .size = sizeof(cosine_params),
+             .fields = fields},
     .build = build,
 };

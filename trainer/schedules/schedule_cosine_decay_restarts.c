@@ -1,5 +1,5 @@
-/* trainer/schedules/schedule_cosine_decay_restarts.c: half a cosine again and again, each t_mul times as long and
- * m_mul times as high as the one before. With f = s / first_decay_steps, t = t_mul and i restarts so far:
+/* trainer/schedules/schedule_cosine_decay_restarts.c: half a cosine again and again, each t_mul times as long
+ * and m_mul times as high as the one before. With f = s / first_decay_steps, t = t_mul and i restarts so far:
  *   t = 1: i = floor(f), f -= i
  *   else: i = floor(ln(1 - f (1 - t)) / ln t), f = (f - (1 - t^i) / (1 - t)) / t^i
  *   rate0 ((1 - alpha) m_mul^i (1 + cos(pi f)) / 2 + alpha)
@@ -47,7 +47,9 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *step)
 }
 
 const dlt_schedule_desc dlt_schedule_cosine_decay_restarts = {
-    .kind = {"CosineDecayRestarts", "a rate that falls along half a cosine again and again",
-             sizeof(restarts_params), fields},
+    .kind = {.name = "CosineDecayRestarts",
+             .doc = "a rate that falls along half a cosine again and again",
+             .size = sizeof(restarts_params),
+             .fields = fields},
     .build = build,
 };

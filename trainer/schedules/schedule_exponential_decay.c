@@ -27,7 +27,9 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *step)
 }
 
 const dlt_schedule_desc dlt_schedule_exponential_decay = {
-    .kind = {"ExponentialDecay", "a rate that falls by a factor every so many steps",
-             sizeof(exponential_params), fields},
+    .kind = {.name = "ExponentialDecay",
+             .doc = "a rate that falls by a factor every so many steps",
+             .size = sizeof(exponential_params),
+             .fields = fields},
     .build = build,
 };

@@ -26,6 +26,9 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *step)
 }
 
 const dlt_schedule_desc dlt_schedule_inverse_time_decay = {
-    .kind = {"InverseTimeDecay", "a rate that falls as 1 / (1 + time)", sizeof(inverse_params), fields},
+    .kind = {.name = "InverseTimeDecay",
+             .doc = "a rate that falls as 1 / (1 + time)",
+             .size = sizeof(inverse_params),
+             .fields = fields},
     .build = build,
 };

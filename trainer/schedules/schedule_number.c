@@ -8,7 +8,10 @@ static const dlt_field fields[] = {
 };
 
 const dlt_schedule_desc dlt_schedule_number = {
-    .kind = {"number", "the same rate all the time, unless a callback changes it",
-             sizeof(dlt_constant_rate_params), fields, .scalar_field = "value"},
+    .kind = {.name = "number",
+             .doc = "the same rate all the time, unless a callback changes it",
+             .size = sizeof(dlt_constant_rate_params),
+             .fields = fields,
+             .scalar_field = "value"},
     .constant = true,
 };

@@ -42,7 +42,10 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *step)
 }
 
 const dlt_schedule_desc dlt_schedule_piecewise_constant_decay = {
-    .kind = {"PiecewiseConstantDecay", "one rate after another, each up to a given step",
-             sizeof(piecewise_params), fields, .check = check},
+    .kind = {.name = "PiecewiseConstantDecay",
+             .doc = "one rate after another, each up to a given step",
+             .size = sizeof(piecewise_params),
+             .fields = fields,
+             .check = check},
     .build = build,
 };

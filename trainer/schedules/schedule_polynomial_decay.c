@@ -33,7 +33,9 @@ static dlt_value *build(dlt_builder *b, const void *params, dlt_value *step)
 }
 
 const dlt_schedule_desc dlt_schedule_polynomial_decay = {
-    .kind = {"PolynomialDecay", "a rate that falls to another along a line or a power of it",
-             sizeof(polynomial_params), fields},
+    .kind = {.name = "PolynomialDecay",
+             .doc = "a rate that falls to another along a line or a power of it",
+             .size = sizeof(polynomial_params),
+             .fields = fields},
     .build = build,
 };
