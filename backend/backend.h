@@ -85,5 +85,15 @@ extern const dlt_backend dlt_backend_cpu;
  * cpu. DLT_E_BACKEND says why a device that was named cannot be used.
  */
 dlt_status dlt_backend_find(const char *device, const dlt_backend **backend, dlt_diag *diag);
+/** Opens a device and checks that the module speaks this ABI. */
+static inline dlt_status dlt_backend_open(const dlt_backend *backend, const dlt_device_options *options, dlt_device **device,
+                                          dlt_diag *diag)
+{
+    if (backend->version != DLT_BACKEND_VERSION) {
+        return dlt_fail(diag, DLT_E_BACKEND, (dlt_pos){0}, "the module of device %s is of version %u; this dltrain needs %u",
+                        backend->name, backend->version, (unsigned)DLT_BACKEND_VERSION);
+    }
+    return backend->open(options, device, diag);
+}
 
 #endif

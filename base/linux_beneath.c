@@ -73,3 +73,17 @@ int dlt_open_beneath(const char *folder, const char *path, int flags)
 #endif
     return dlt_open_beneath_walk(folder, path, flags);
 }
+
+bool dlt_beneath_by_kernel(void)
+{
+#if defined(SYS_openat2)
+    const struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_BENEATH};
+    const int fd = (int)syscall(SYS_openat2, AT_FDCWD, ".", &how, sizeof how);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return fd >= 0;
+#else
+    return false;
+#endif
+}

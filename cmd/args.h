@@ -83,6 +83,7 @@ typedef struct dlt_command {
     size_t options_size;         /* of the struct that flags fill */
     const char *text;            /* paragraphs for --help and the man page, separated by a line feed */
     const char *const *examples; /* "dltrain check model.yaml"; ends with NULL */
+    bool resumes;                /* stopped by SIGTERM, it has saved, and the same command goes on: 75 */
     dlt_status (*run)(const dlt_command_call *call);
 } dlt_command;
 

@@ -1,5 +1,6 @@
 /* cmd/completion.c: completion scripts for bash, zsh and fish, made from the tables of commands and kinds. */
 #include "cmd/args.h"
+#include "io/data/source.h"
 #include "schema/spec.h"
 
 #include <string.h>
@@ -24,7 +25,7 @@ static void help_words(const dlt_catalogue *catalogue, dlt_buf *out)
         dlt_buf_printf(out, "%s ", category->name);
         for (size_t k = 0; k < category->count; k++) {
             const bool again =
-                strcmp(category->name, "validation") == 0 && category->kinds[k] != &dlt_kind_split;
+                strcmp(category->name, "validation") == 0 && category->kinds[k] != &dlt_split_kind;
             if (!again && strcmp(category->kinds[k]->name, "number") != 0) {
                 dlt_buf_printf(out, "%s ", category->kinds[k]->name);
             }

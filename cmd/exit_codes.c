@@ -16,7 +16,8 @@ const dlt_exit_code *dlt_exit_codes(void)
         {7, "the device or its libraries"},
         {8, "a result cannot be written"},
         {75, "stopped by a signal, and saved: run the same command again"},
-        {130, "interrupted by the user, and saved"},
+        {130, "interrupted by the user (fit: and saved)"},
+        {143, "stopped by SIGTERM; nothing was to be saved"},
         {0, NULL},
     };
     return codes;

@@ -5,6 +5,7 @@
 #include "cmd/print_diag.h"
 #include "cmd/write_out.h"
 #include "io/h5/h5_table.h"
+#include "trainer/signals.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -102,6 +103,16 @@ static dlt_status dispatch(int count, const char *const *words, dlt_arena *arena
     return command->run(&call);
 }
 
+/* 130 for Ctrl-C; for SIGTERM 75 where the same command goes on (fit), and what a shell says of a killed process elsewhere. */
+static int stopped_code(int argc, char **argv)
+{
+    const dlt_command *command = argc > 1 ? dlt_command_find(argv[1]) : NULL;
+    if (dlt_stop_requested() == DLT_REQUEST_INTERRUPT) {
+        return 128 + SIGINT;
+    }
+    return command != NULL && command->resumes ? dlt_exit_code_of(DLT_E_STOPPED) : 128 + SIGTERM;
+}
+
 int main(int argc, char **argv)
 {
     dlt_h5_child_main(argc, argv); /* the reader of HDF5 files is this program too, and never comes back from here */
@@ -124,5 +135,5 @@ int main(int argc, char **argv)
     }
     dlt_diag_destroy(diag);
     dlt_arena_destroy(arena);
-    return dlt_exit_code_of(status);
+    return status == DLT_E_STOPPED ? stopped_code(argc, argv) : dlt_exit_code_of(status);
 }

@@ -107,6 +107,15 @@ static void enter(dlt_builder *b, const char *path, const char *group, dlt_pos p
         b->scopes[b->depth - 1] = scope; /* keeps enter and leave balanced: leave never goes below 1 */
         return;
     }
+    if (strcmp(scope.group, above->group) != 0) {
+        const char *last = strrchr(scope.path, '/');
+        dlt_graph *g = b->graph;
+        if (!dlt_graph_grow(b->arena, &g->groups, g->group_count, &g->group_room, sizeof *g->groups)) {
+            dlt_builder_out_of_memory(b);
+            return;
+        }
+        g->groups[g->group_count++] = (dlt_layer_group){scope.group, last != NULL ? last + 1 : scope.path};
+    }
     b->scopes[b->depth++] = scope;
 }
 

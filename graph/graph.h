@@ -102,6 +102,12 @@ struct dlt_node {
     int64_t workspace_bytes;  /* scratch that the choice needs while the node runs */
 };
 
+/** A group of the weights file, with the name that Keras gives its owner. */
+typedef struct dlt_layer_group {
+    const char *group; /* "layers/dense_1", "layers/lstm/cell" */
+    const char *name;  /* of the layer */
+} dlt_layer_group;
+
 struct dlt_graph {
     dlt_arena *arena; /* borrowed: lives as long as the run */
     dlt_variables *variables;
@@ -118,6 +124,8 @@ struct dlt_graph {
         dlt_value *value;
     } *outputs; /* what the loop reads after a run: "y", "loss", ... */
     int output_count, output_room;
+    dlt_layer_group *groups; /* all that layers opened while the graph was built, weights or not; passes leave them behind */
+    int group_count, group_room;
 };
 
 /** The value that a name stands for in a graph's outputs, or NULL. */

@@ -421,8 +421,27 @@ static bool pack_by_time(planner *p, int64_t *end)
     return true;
 }
 
-static bool plan(planner *p, bool reuse, dlt_plan *out)
+/* INPUTs at the places they have in another plan, as far as that one has them and they fit. */
+static bool follow_inputs(planner *p, const dlt_plan *like, int64_t *input_bytes)
 {
+    for (int i = 0; i < p->g->input_count; i++) {
+        const dlt_value *v = p->g->inputs[i];
+        if (i >= like->graph->input_count) {
+            return false;
+        }
+        const dlt_place *place = &like->places[like->graph->inputs[i]->id];
+        if (place->bytes < bytes_of(v)) {
+            return false;
+        }
+        p->places[v->id].offset = place->offset;
+    }
+    *input_bytes = like->input_bytes;
+    return true;
+}
+
+static bool plan(planner *p, const dlt_plan_options *options, dlt_plan *out)
+{
+    const bool reuse = options->reuse;
     const dlt_graph *g = p->g;
     const size_t values = (size_t)g->value_count, nodes = (size_t)g->node_count;
     size_t most = nodes;
@@ -440,7 +459,8 @@ static bool plan(planner *p, bool reuse, dlt_plan *out)
     p->workspace = dlt_arena_alloc(p->arena, nodes, sizeof *p->workspace);
     p->workspace_buffer = dlt_arena_alloc(p->arena, nodes, sizeof *p->workspace_buffer);
     p->copies = dlt_arena_alloc(p->arena, nodes, sizeof *p->copies);
-    if (dlt_arena_failed(p->arena) || !find_roots(p, &out->input_bytes, &out->constant_bytes)) {
+    if (dlt_arena_failed(p->arena) || !find_roots(p, &out->input_bytes, &out->constant_bytes) ||
+        (options->inputs_like != NULL && !follow_inputs(p, options->inputs_like, &out->input_bytes))) {
         return false;
     }
     find_last_uses(p);
@@ -481,7 +501,7 @@ dlt_status dlt_plan_create(const dlt_graph *graph, const dlt_plan_options *optio
         return dlt_fail_memory(diag);
     }
     made->graph = graph;
-    if (!plan(&p, options->reuse, made)) {
+    if (!plan(&p, options, made)) {
         return dlt_arena_failed(graph->arena)
                    ? dlt_fail_memory(diag)
                    : dlt_fail(diag, DLT_E_MEMORY, (dlt_pos){0}, "the memory of program %s is too large to be counted",

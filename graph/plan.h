@@ -14,16 +14,19 @@ typedef struct dlt_place {
     int first, last; /* TRANSIENT: nodes at which it is made and used last; graph->node_count: to the end */
 } dlt_place;
 
-typedef struct dlt_plan {
+typedef struct dlt_plan dlt_plan;
+struct dlt_plan {
     const dlt_graph *graph;
     const dlt_place *places;    /* by value id */
     const int64_t *workspace;   /* by node id: offset in TRANSIENT */
     const bool *copies;         /* by node id, ASSIGN only: the value lies elsewhere and has to be copied */
     int64_t transient_bytes, input_bytes, constant_bytes; /* of one input slot */
-} dlt_plan;
+};
 
 typedef struct dlt_plan_options {
-    bool reuse; /* false: every value keeps memory of its own (debugging; decisions: must give the same bits) */
+    bool reuse; /* false: every value keeps memory of its own: slower, the same bits; for debugging */
+    const dlt_plan *inputs_like; /* INPUTs lie where that plan's lie, by slot number: programs that are fed from the
+                                           same buffers. NULL: one after the other */
 } dlt_plan_options;
 
 /** Plans a graph whose kernels are selected and whose variables are closed. Lives in the graph's arena. */

@@ -1,6 +1,7 @@
 /* schema/reference.c: the field tables as text to read. */
 #include "schema/reference.h"
 
+#include "io/data/source.h"
 #include "schema/schema_internal.h"
 
 #include <string.h>
@@ -370,7 +371,7 @@ bool dlt_reference(const dlt_catalogue *catalogue, const char *word, int width, 
         }
         dlt_buf_finish(&plural, out);
         const dlt_kind *kind = dlt_kind_find(category, word);
-        const bool source_again = strcmp(category->name, "validation") == 0 && kind != &dlt_kind_split;
+        const bool source_again = strcmp(category->name, "validation") == 0 && kind != &dlt_split_kind;
         if (kind != NULL && strcmp(kind->name, "number") != 0 && !source_again) {
             dlt_buf_string(out, out->length > before ? "\n" : "");
             dlt_reference_kind(catalogue, category, kind, width, out);
@@ -469,7 +470,7 @@ void dlt_reference_markdown(const dlt_catalogue *catalogue, dlt_buf *out)
         dlt_buf_string(out, "\n\n");
         for (size_t k = 0; k < category->count; k++) {
             const dlt_kind *kind = category->kinds[k];
-            const bool source_again = strcmp(category->name, "validation") == 0 && kind != &dlt_kind_split;
+            const bool source_again = strcmp(category->name, "validation") == 0 && kind != &dlt_split_kind;
             if (strcmp(kind->name, "number") == 0 || source_again) {
                 continue;
             }

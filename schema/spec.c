@@ -2,6 +2,7 @@
 #include "schema/spec.h"
 
 #include "base/alloc.h"
+#include "io/data/source.h"
 #include "io/file.h"
 #include "schema/dump.h"
 #include "schema/schema_internal.h"
@@ -141,21 +142,6 @@ static const dlt_field model_fields[] = {
 const dlt_kind dlt_kind_model = {
     .name = "model", .doc = "a model file", .size = sizeof(dlt_spec), .fields = model_fields};
 
-static const dlt_field split_fields[] = {
-    DLT_FLOAT_OPEN(dlt_split_params, fraction, 0, 1, DLT_FIELD_OPEN_MIN | DLT_FIELD_OPEN_MAX, DLT_REQUIRED,
-                   "share of train's rows that is kept back"),
-    DLT_BOOL(dlt_split_params, shuffle, false,
-             "take rows from all over; false takes the last ones, as Keras does"),
-    DLT_BOOL(dlt_split_params, stratify, false, "keep the shares of the classes"),
-    {0},
-};
-
-const dlt_kind dlt_kind_split = {.name = "split",
-                                 .doc = "validation on rows of train that are kept back",
-                                 .size = sizeof(dlt_split_params),
-                                 .fields = split_fields,
-                                 .scalar_field = "fraction"};
-
 /* ---- rules across fields ---- */
 
 dlt_pos dlt_run_spec_pos(const dlt_run_spec *spec, const char *path)
@@ -250,7 +236,7 @@ static void check_data(dlt_loader *l, const dlt_run_spec *spec)
 {
     const dlt_data_spec *data = &spec->value.data;
     if (data->validation != NULL && data->train == NULL) {
-        const bool split = data->validation->kind == &dlt_kind_split;
+        const bool split = data->validation->kind == &dlt_split_kind;
         broken(l, spec, "data.validation", NULL, NULL,
                split ? "data: validation keeps back a share of train, but train is missing"
                      : "data: there is a validation set, but train is missing");

@@ -77,12 +77,8 @@ dlt_status dlt_item_read(dlt_arena *arena, const dlt_catalogue *catalogue, const
 dlt_status dlt_item_parse(dlt_arena *arena, const dlt_catalogue *catalogue, const char *category, const char *name,
                           const char *text, const dlt_item **item, dlt_diag *diag);
 
-/**
- * The tables of a model file: kind "model", whose fields are the keys at its top (`include`, `vars` and notes apart), and
- * kind "split" for the category "validation". For `help`, the JSON Schema and the docs.
- */
+/** The table of a model file: kind "model", whose fields are the keys at its top (`include`, `vars` and notes apart). */
 extern const dlt_kind dlt_kind_model;
-extern const dlt_kind dlt_kind_split;
 /**
  * Looks for mistakes in the tables themselves: defaults that do not read, unknown categories, names twice, no doc. For
  * tests. Adds DLT_E_INTERNAL errors.

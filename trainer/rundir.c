@@ -295,6 +295,11 @@ dlt_status dlt_rundir_resolve(const char *given, dlt_arena *arena, const char **
     return DLT_OK;
 }
 
+const char *dlt_final_weights_of(const char *run, dlt_arena *arena)
+{
+    return dlt_arena_printf(arena, "%s/checkpoints/final.weights.h5", run);
+}
+
 /* ---- lock ---- */
 
 struct dlt_run_lock {

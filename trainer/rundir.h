@@ -54,6 +54,9 @@ dlt_status dlt_rundir_find(const char *folder, const char *name, const char *dig
  */
 dlt_status dlt_rundir_resolve(const char *given, dlt_arena *arena, const char **path, dlt_diag *diag);
 
+/** Path of the file that holds a run's final weights, whether it is there or not. NULL: memory was refused. */
+const char *dlt_final_weights_of(const char *run, dlt_arena *arena);
+
 /* ---- lock ---- */
 
 typedef struct dlt_run_lock dlt_run_lock;

@@ -265,9 +265,9 @@ dlt_status dlt_frame_read(const void *data, size_t bytes, size_t *used, const ch
     plan.named = (flags & 2) != 0;
     plan.file_columns = dlt_get_count(&in, MOST_PARTS);
     const int64_t class_count = dlt_get_count(&in, DLT_CLASSES_MOST);
-    /* a part takes 72 bytes or more: the count is bounded by what is there before anything is allocated for
+    /* a part takes 64 bytes or more: the count is bounded by what is there before anything is allocated for
      * it */
-    plan.count = (size_t)dlt_get_count(&in, (in.end - in.at) / 72);
+    plan.count = (size_t)dlt_get_count(&in, (in.end - in.at) / 64);
     dlt_arena *arena = dlt_arena_create();
     dlt_part *parts = arena != NULL ? dlt_arena_alloc(arena, plan.count, sizeof *parts) : NULL;
     int64_t *column_of = arena != NULL ? dlt_arena_alloc(arena, plan.count, sizeof *column_of) : NULL;

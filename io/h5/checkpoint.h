@@ -30,6 +30,8 @@ typedef struct dlt_checkpoint_writer dlt_checkpoint_writer;
  * and finish removes the temporary file.
  */
 dlt_status dlt_checkpoint_begin(const char *path, dlt_checkpoint_writer **writer, dlt_diag *diag) DLT_MUST_CHECK;
+/** A file that stands under the checkpoint's name may be replaced, in one step: files that users name, final weights. */
+void dlt_checkpoint_may_replace(dlt_checkpoint_writer *writer);
 /** A `vars` group with Keras' attribute `name`; may stay empty. Comes before its variables or alone, once. */
 dlt_status dlt_checkpoint_group(dlt_checkpoint_writer *writer, const char *path, const char *name, dlt_diag *diag)
     DLT_MUST_CHECK;

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 struct dlt_checkpoint_writer {
+    bool may_replace;
     char *path, *temporary, *folder;
     int fd;
     dlt_h5_writer *h5;
@@ -124,6 +125,11 @@ dlt_status dlt_checkpoint_begin(const char *path, dlt_checkpoint_writer **writer
     dlt_buf_printf(&w->manifest, "dltrain checkpoint %d\n", (int)DLT_CHECKPOINT_VERSION);
     *writer = w;
     return DLT_OK;
+}
+
+void dlt_checkpoint_may_replace(dlt_checkpoint_writer *writer)
+{
+    writer->may_replace = true;
 }
 
 void dlt_checkpoint_abandon(dlt_checkpoint_writer *writer)
@@ -319,7 +325,7 @@ static dlt_status complete(dlt_checkpoint_writer *w, dlt_diag *diag)
     if (dlt_file()->close(fd) != 0 && errno != EINTR) { /* on Linux an interrupted close has closed */
         return failed(w->temporary, errno, diag);
     }
-    if (dlt_file()->rename_new(w->temporary, w->path) != 0) {
+    if ((w->may_replace ? dlt_file()->rename : dlt_file()->rename_new)(w->temporary, w->path) != 0) {
         return errno == EEXIST ? dlt_fail(diag, DLT_E_CHECKPOINT, (dlt_pos){0},
                                           "'%s' exists; a checkpoint is never replaced", w->path)
                                : failed(w->path, errno, diag);

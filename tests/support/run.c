@@ -2,6 +2,7 @@
 #include "support/run.h"
 
 #include "graph/passes.h"
+#include "io/data/source.h"
 #include "layers/layer.h"
 #include "support/support.h"
 #include "trainer/kinds.h"
@@ -25,9 +26,7 @@ static const dlt_kind npz_kind = {
 
 const dlt_catalogue *dlt_test_catalogue(void)
 {
-    static const dlt_kind *layers[256], *activations[64], *features[32], *crosses[8],
-        *validation[] = {&dlt_kind_split};
-    static const dlt_kind *sources[] = {&npz_kind};
+    static const dlt_kind *const sources[] = {&npz_kind}, *const validation[] = {&dlt_split_kind};
     static dlt_category categories[DLT_TRAINER_CATEGORIES + 6];
     static dlt_catalogue catalogue;
     size_t count = 0;
@@ -37,30 +36,20 @@ const dlt_catalogue *dlt_test_catalogue(void)
     for (; count < DLT_TRAINER_CATEGORIES; count++) {
         categories[count] = dlt_trainer_categories[count];
     }
-    size_t n[4] = {0};
-    while (dlt_layers[n[0]] != NULL) {
-        layers[n[0]] = &dlt_layers[n[0]]->kind;
-        n[0]++;
+    const dlt_category others[] = {
+        {.name = "layer",
+         .kinds = dlt_layer_kinds,
+         .count = dlt_layer_kind_count,
+         .named = true,
+         .trainable = true},
+        {.name = "activation", .kinds = dlt_activation_kinds, .count = dlt_activation_kind_count},
+        {.name = "feature", .kinds = dlt_feature_kinds, .count = dlt_feature_kind_count},
+        {.name = "cross", .kinds = dlt_cross_kinds, .count = dlt_cross_kind_count, .implied = "cross"},
+        {.name = "source", .kinds = sources, .count = 1},
+        {.name = "validation", .kinds = validation, .count = 1}};
+    for (size_t i = 0; i < DLT_COUNT(others); i++) {
+        categories[count++] = others[i];
     }
-    while (dlt_activations[n[1]] != NULL) {
-        activations[n[1]] = &dlt_activations[n[1]]->kind;
-        n[1]++;
-    }
-    while (dlt_features[n[2]] != NULL) {
-        features[n[2]] = dlt_features[n[2]];
-        n[2]++;
-    }
-    while (dlt_crosses[n[3]] != NULL) {
-        crosses[n[3]] = dlt_crosses[n[3]];
-        n[3]++;
-    }
-    categories[count++] =
-        (dlt_category){.name = "layer", .kinds = layers, .count = n[0], .named = true, .trainable = true};
-    categories[count++] = (dlt_category){.name = "activation", .kinds = activations, .count = n[1]};
-    categories[count++] = (dlt_category){.name = "feature", .kinds = features, .count = n[2]};
-    categories[count++] = (dlt_category){.name = "cross", .kinds = crosses, .count = n[3]};
-    categories[count++] = (dlt_category){.name = "source", .kinds = sources, .count = 1};
-    categories[count++] = (dlt_category){.name = "validation", .kinds = validation, .count = 1};
     catalogue = (dlt_catalogue){categories, count};
     return &catalogue;
 }

@@ -114,13 +114,13 @@ static int tear_down(void **state)
 static void a_good_file_gets_one_line(void **state)
 {
     (void)state;
-    assert_run("dltrain check good.yaml", 0, "good.yaml: ok   2 layers, Adam, batch 1,024\n", "");
+    assert_run("dltrain check good.yaml", 0, "good.yaml: ok   2 layers at batch 1,024\n", "");
     assert_run("dltrain check --no-data good.yaml good.yaml", 0,
-               "good.yaml: ok   2 layers, Adam, batch 1,024\ngood.yaml: ok   2 layers, Adam, batch 1,024\n",
+               "good.yaml: ok   2 layers at batch 1,024\ngood.yaml: ok   2 layers at batch 1,024\n",
                "");
-    assert_run("dltrain check - <good.yaml", 0, "stdin: ok   2 layers, Adam, batch 1,024\n", "");
+    assert_run("dltrain check - <good.yaml", 0, "stdin: ok   2 layers at batch 1,024\n", "");
     assert_run("dltrain check -o layers[0].units=9 -o fit.batch_size=7 good.yaml", 0,
-               "good.yaml: ok   2 layers, Adam, batch 7\n", "");
+               "good.yaml: ok   2 layers at batch 7\n", "");
     assert_run("dltrain check --format json good.yaml", 0, "", "");
 }
 
@@ -136,7 +136,7 @@ static void a_bad_file_gets_every_mistake_on_standard_error(void **state)
                "      |                    ^^^\n"
                "2 errors in bad.yaml\n");
     assert_holds("dltrain check good.yaml bad.yaml good.yaml", 2,
-                 "good.yaml: ok   2 layers, Adam, batch 1,024\ngood.yaml: ok", "2 errors in bad.yaml");
+                 "good.yaml: ok   2 layers at batch 1,024\ngood.yaml: ok", "2 errors in bad.yaml");
     assert_run("dltrain check nowhere.yaml", 2, "",
                "error: cannot open 'nowhere.yaml': No such file or directory\n1 error in nowhere.yaml\n");
     assert_holds("dltrain check .", 2, NULL, "cannot open '.': it is a folder");
@@ -169,7 +169,7 @@ static void show_prints_what_will_run_and_it_runs(void **state)
     assert_holds("dltrain check --show good.yaml", 0, "      units: 3 ", "");
     assert_holds("dltrain check --show good.yaml", 0, "# good.yaml:2:20\n", "");
     assert_holds("dltrain check --show good.yaml >shown.yaml && dltrain check shown.yaml", 0,
-                 "shown.yaml: ok   2 layers, Adam, batch 1,024\n", "");
+                 "shown.yaml: ok   2 layers at batch 1,024\n", "");
     assert_holds("dltrain check --show good.yaml >a.yaml && dltrain check --show a.yaml | sed 's/ *#.*//' >b "
                  "&& sed 's/ *#.*//' a.yaml | cmp - b",
                  0, "", "");
@@ -226,7 +226,7 @@ static void a_reader_that_has_enough_is_no_accident(void **state)
 static void closed_streams_do_no_harm(void **state)
 {
     (void)state;
-    assert_run("dltrain check good.yaml <&-", 0, "good.yaml: ok   2 layers, Adam, batch 1,024\n", "");
+    assert_run("dltrain check good.yaml <&-", 0, "good.yaml: ok   2 layers at batch 1,024\n", "");
     assert_run("dltrain check bad.yaml 2>&-", 2, "", "");
     assert_run("dltrain check good.yaml >&- 2>&- <&-", 0, "", "");
 }
@@ -268,7 +268,7 @@ static void init_writes_files_that_are_read_without_mistakes(void **state)
                  kinds[i]);
         assert_run(line, 1, "", "");
     }
-    assert_run("dltrain check image.yaml", 0, "image.yaml: ok   9 layers, Adam, batch 128\n", "");
+    assert_run("dltrain check image.yaml", 0, "image.yaml: ok   9 layers at batch 128\n", "");
 }
 
 static void init_looks_at_the_data_and_never_overwrites(void **state)

@@ -1,0 +1,276 @@
+/* cmd/cmd_evaluate.c: dltrain evaluate: loss, metrics, confusion matrix and figures for each class of a
+ * trained model. */
+#include "cmd/model_flags.h"
+#include "cmd/screen.h"
+#include "cmd/write_out.h"
+#include "trainer/evaluate.h"
+#include "trainer/model.h"
+#include "trainer/signals.h"
+
+#include "base/json.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct evaluate_options {
+    const char *data, *which;
+    int format;
+    bool confusion;
+    dlt_device_flags device;
+    dlt_strings overrides;
+} evaluate_options;
+
+enum { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV, SHOWN_MATRIX = 20 };
+static const char *const formats[] = {"text", "json", "csv", NULL};
+
+static const dlt_flag flags[] = {
+    DLT_TEXT(evaluate_options, data, "data", 'd', DLT_FLAG_FILE, "SET|FILE",
+             "test, validation or train of the run's config, or a file that is read as the training data "
+             "were; default: test, else "
+             "validation"),
+    DLT_TEXT(evaluate_options, which, "which", '\0', DLT_FLAG_TEXT, "final|best|last|FILE",
+             "weights of a run; default: those that fit left"),
+    DLT_CHOICE(evaluate_options, format, "format", 'f', formats, "FORMAT", "text, json or csv"),
+    DLT_SWITCH(evaluate_options, confusion, "confusion", '\0', "show the confusion matrix whatever its size"),
+    DLT_DEVICE_FLAGS(evaluate_options, device),
+    DLT_OVERRIDES(evaluate_options, overrides),
+    {0},
+};
+
+static void leave_at_once(void)
+{
+    _exit(130);
+}
+
+/* Which records: a set of the config, or a file. */
+static dlt_status choose_data(const dlt_command_call *call, const dlt_model *model, dlt_data_spec *data,
+                              dlt_set *set)
+{
+    const evaluate_options *o = call->options;
+    const dlt_data_spec *config = &model->spec->value.data;
+    struct stat status;
+    const char *wanted = o->data;
+    *data = *config;
+    if (wanted == NULL && model->run == NULL) {
+        return dlt_fail(call->diag, DLT_E_CONFIG, (dlt_pos){0},
+                        "a checkpoint alone is evaluated on data that you name: give --data FILE (paths "
+                        "inside it are not opened)");
+    }
+    if (wanted == NULL) {
+        wanted = config->test != NULL ? "test" : config->validation != NULL ? "validation" : "train";
+    }
+    if (strcmp(wanted, "test") == 0 && stat(wanted, &status) != 0) {
+        *set = DLT_TEST;
+        if (config->test == NULL) {
+            return dlt_fail(call->diag, DLT_E_CONFIG, (dlt_pos){0},
+                            "the config names no test data; give --data FILE");
+        }
+        data->train = data->validation = NULL;
+        return DLT_OK;
+    }
+    if (strcmp(wanted, "validation") == 0 && stat(wanted, &status) != 0) {
+        *set = DLT_VALIDATION;
+        data->test = NULL;
+        if (config->validation == NULL) {
+            return dlt_fail(call->diag, DLT_E_CONFIG, (dlt_pos){0},
+                            "the config names no validation data; give --data FILE");
+        }
+        if (config->validation->kind != &dlt_split_kind) {
+            data->train = NULL;
+        }
+        return DLT_OK;
+    }
+    if (strcmp(wanted, "train") == 0 && stat(wanted, &status) != 0) {
+        *set = DLT_TRAIN;
+        data->test = NULL;
+        return DLT_OK;
+    }
+    *set = DLT_TEST;
+    data->train = data->validation = NULL;
+    return dlt_model_source(model, wanted, call->arena, &data->test, call->diag);
+}
+
+static void put_name(const dlt_evaluation *e, int64_t index, char *text, size_t room)
+{
+    if (e->names != NULL) {
+        snprintf(text, room, "%s", e->names[index]);
+    } else {
+        snprintf(text, room, "%lld", (long long)index);
+    }
+}
+
+static void put_json(const dlt_evaluation *e, dlt_buf *out)
+{
+    dlt_json j;
+    char name[256];
+    dlt_json_init(&j, out, 1);
+    dlt_json_open(&j, '{');
+    dlt_json_key_int(&j, "samples", e->samples);
+    for (int i = 0; i < e->count; i++) {
+        dlt_json_key_double(&j, e->values[i].name, e->values[i].value);
+    }
+    if (e->classes > 0) {
+        dlt_json_key(&j, "classes");
+        dlt_json_open(&j, '[');
+        for (int64_t i = 0; i < e->classes; i++) {
+            const dlt_class_figures f = dlt_class_figures_of(e, i);
+            put_name(e, i, name, sizeof name);
+            dlt_json_open(&j, '{');
+            dlt_json_key_string(&j, "class", name);
+            dlt_json_key_double(&j, "precision", f.precision);
+            dlt_json_key_double(&j, "recall", f.recall);
+            dlt_json_key_double(&j, "f1", f.f1);
+            dlt_json_key_int(&j, "count", f.count);
+            dlt_json_key(&j, "predicted");
+            dlt_json_open(&j, '[');
+            for (int64_t k = 0; k < e->classes; k++) {
+                dlt_json_int(&j, e->confusion[i * e->classes + k]);
+            }
+            dlt_json_close(&j, ']');
+            dlt_json_close(&j, '}');
+        }
+        dlt_json_close(&j, ']');
+    }
+    dlt_json_close(&j, '}');
+    dlt_buf_char(out, '\n');
+}
+
+static void put_csv(const dlt_evaluation *e, dlt_buf *out)
+{
+    char number[40], name[256];
+    dlt_buf_string(out, "name,value\n");
+    for (int i = 0; i < e->count; i++) {
+        dlt_format_double(e->values[i].value, number, sizeof number);
+        dlt_buf_printf(out, "%s,%s\n", e->values[i].name, number);
+    }
+    for (int64_t i = 0; i < e->classes; i++) {
+        const dlt_class_figures f = dlt_class_figures_of(e, i);
+        put_name(e, i, name, sizeof name);
+        dlt_buf_printf(out, "precision[%s],%.6g\nrecall[%s],%.6g\nf1[%s],%.6g\ncount[%s],%lld\n", name,
+                       f.precision, name, f.recall, name, f.f1, name, (long long)f.count);
+    }
+}
+
+static void put_matrix(const dlt_evaluation *e, dlt_buf *out)
+{
+    char name[256];
+    int width = 6;
+    for (int64_t i = 0; i < e->classes; i++) {
+        put_name(e, i, name, sizeof name);
+        const int length = (int)dlt_utf8_length(name, strlen(name));
+        width = length > width ? (length < 12 ? length : 12) : width;
+    }
+    dlt_buf_string(out, "\nconfusion: a row for each true class, a column for what it was taken for\n");
+    dlt_buf_printf(out, "%*s", width, "");
+    for (int64_t k = 0; k < e->classes; k++) {
+        put_name(e, k, name, sizeof name);
+        dlt_buf_printf(out, " %*.*s", width, width, name);
+    }
+    dlt_buf_char(out, '\n');
+    for (int64_t i = 0; i < e->classes; i++) {
+        put_name(e, i, name, sizeof name);
+        dlt_buf_printf(out, "%-*.*s", width, width, name);
+        for (int64_t k = 0; k < e->classes; k++) {
+            const long long count = (long long)e->confusion[i * e->classes + k];
+            if (count == 0) {
+                dlt_buf_printf(out, " %*s", width, "."); /* what is not zero shall catch the eye */
+            } else {
+                dlt_buf_printf(out, " %*lld", width, count);
+            }
+        }
+        dlt_buf_char(out, '\n');
+    }
+}
+
+static void put_text(const dlt_evaluation *e, bool whole_matrix, dlt_buf *out)
+{
+    char figure[40], seconds[40], name[256], count[40];
+    for (int i = 0; i < e->count; i++) {
+        dlt_format_figure(e->values[i].value, figure, sizeof figure);
+        dlt_buf_printf(out, "%s %s   ", e->values[i].name, figure);
+    }
+    dlt_format_seconds(e->seconds, seconds, sizeof seconds);
+    dlt_format_count(e->samples, count, sizeof count);
+    dlt_buf_printf(out, "%s samples in %s\n", count, seconds);
+    if (e->classes == 0) {
+        return;
+    }
+    int width = 5;
+    for (int64_t i = 0; i < e->classes; i++) {
+        put_name(e, i, name, sizeof name);
+        const int length = (int)dlt_utf8_length(name, strlen(name));
+        width = length > width ? (length < 30 ? length : 30) : width;
+    }
+    dlt_buf_printf(out, "%-*s  precision  recall      f1    count   most often taken for\n", width, "class");
+    for (int64_t i = 0; i < e->classes; i++) {
+        const dlt_class_figures f = dlt_class_figures_of(e, i);
+        put_name(e, i, name, sizeof name);
+        dlt_format_count(f.count, count, sizeof count);
+        dlt_buf_printf(out, "%-*.*s     %.4f  %.4f  %.4f  %7s", width, width, name, f.precision, f.recall,
+                       f.f1, count);
+        if (f.taken_for >= 0) {
+            put_name(e, f.taken_for, name, sizeof name);
+            dlt_buf_printf(out, "   %s (%lld)", name, (long long)f.taken_count);
+        }
+        dlt_buf_char(out, '\n');
+    }
+    if (whole_matrix || e->classes <= SHOWN_MATRIX) {
+        put_matrix(e, out);
+    }
+}
+
+static dlt_status run(const dlt_command_call *call)
+{
+    const evaluate_options *o = call->options;
+    const dlt_load_options load = {.overrides = o->overrides.at, .override_count = o->overrides.count};
+    dlt_model model;
+    dlt_session *session = NULL;
+    dlt_data_spec data;
+    dlt_set set = DLT_TEST;
+    dlt_evaluation e;
+    dlt_buf out = {0};
+    dlt_signals_install(leave_at_once);
+    DLT_TRY(dlt_model_open(call->arguments.at[0], o->which, call->catalogue, &load, call->arena, &model,
+                           call->diag));
+    dlt_session_options options = dlt_session_of_flags(&o->device);
+    options.depth = DLT_DEPTH_LOAD;
+    options.evaluate = true;
+    dlt_status status = choose_data(call, &model, &data, &set);
+    status = status == DLT_OK ? dlt_model_session(&model, &options, &data, &session, call->diag) : status;
+    status = status == DLT_OK ? dlt_evaluate(session, set, dlt_stop_flag(), &e, call->diag) : status;
+    if (status == DLT_OK) {
+        if (o->format == FORMAT_JSON) {
+            put_json(&e, &out);
+        } else if (o->format == FORMAT_CSV) {
+            put_csv(&e, &out);
+        } else {
+            put_text(&e, o->confusion, &out);
+        }
+        status = dlt_write_out(&out, call->diag);
+    }
+    dlt_buf_release(&out);
+    dlt_session_close(session);
+    dlt_model_close(&model);
+    return status;
+}
+
+static const char *const examples[] = {"dltrain evaluate runs/mnist-cnn",
+                                       "dltrain evaluate runs/iris --data new.csv --format json", NULL};
+
+const dlt_command dlt_command_evaluate = {
+    .name = "evaluate",
+    .doc = "loss, metrics and figures for each class of a trained model",
+    .arguments = "RUN|CHECKPOINT",
+    .argument = DLT_ARG_RUN,
+    .least = 1,
+    .most = 1,
+    .flags = flags,
+    .options_size = sizeof(evaluate_options),
+    .text = "Evaluates a run (runs/NAME means its newest finished run) or a checkpoint file. Of a checkpoint "
+            "alone, paths that stand "
+            "inside are not opened: name the data with --data.",
+    .examples = examples,
+    .run = run,
+};

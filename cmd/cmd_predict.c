@@ -1,0 +1,113 @@
+/* cmd/cmd_predict.c: dltrain predict: raw rows in, predictions out. */
+#include "cmd/model_flags.h"
+#include "cmd/write_out.h"
+#include "trainer/predict.h"
+#include "trainer/signals.h"
+
+#include "base/text.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct predict_flags {
+    const char *input, *output, *which;
+    int format;
+    dlt_opt_int batch;
+    dlt_device_flags device;
+    dlt_strings overrides;
+} predict_flags;
+
+static const char *const formats[] = {"auto", "csv", "jsonl", "npy", "hdf5", NULL};
+
+static const dlt_flag flags[] = {
+    DLT_TEXT(predict_flags, input, "input", 'i', DLT_FLAG_FILE, "FILE",
+             "rows to predict for; - is standard input, the default"),
+    DLT_TEXT(predict_flags, output, "output", '\0', DLT_FLAG_FILE, "FILE",
+             "where predictions go; default: standard output"),
+    DLT_CHOICE(predict_flags, format, "format", 'f', formats, "FORMAT",
+               "csv, jsonl, npy or hdf5; auto: by the name of --output, else csv"),
+    DLT_TEXT(predict_flags, which, "which", '\0', DLT_FLAG_TEXT, "final|best|last|FILE",
+             "weights of a run; default: those that fit left"),
+    DLT_NUMBER(predict_flags, batch, "batch", 'b', 1, 1 << 20, "N",
+               "rows that are worked on at once; default: the model's batch size"),
+    DLT_DEVICE_FLAGS(predict_flags, device),
+    DLT_OVERRIDES(predict_flags, overrides),
+    {0},
+};
+
+static void leave_at_once(void)
+{
+    _exit(130);
+}
+
+static dlt_status write_bytes(void *context, const char *bytes, size_t count, dlt_diag *diag)
+{
+    (void)context;
+    const dlt_buf text = {.data = (char *)(uintptr_t)bytes, .length = count, .room = count};
+    return dlt_write_out(&text, diag);
+}
+
+static dlt_predict_format format_of(const predict_flags *o)
+{
+    if (o->format > 0) {
+        return (dlt_predict_format)(o->format - 1);
+    }
+    if (o->output != NULL && dlt_text_ends(o->output, ".npy")) {
+        return DLT_PREDICT_NPY;
+    }
+    if (o->output != NULL && (dlt_text_ends(o->output, ".h5") || dlt_text_ends(o->output, ".hdf5"))) {
+        return DLT_PREDICT_HDF5;
+    }
+    if (o->output != NULL && (dlt_text_ends(o->output, ".jsonl") || dlt_text_ends(o->output, ".json"))) {
+        return DLT_PREDICT_JSONL;
+    }
+    return DLT_PREDICT_CSV;
+}
+
+static dlt_status run(const dlt_command_call *call)
+{
+    const predict_flags *o = call->options;
+    const dlt_load_options load = {.overrides = o->overrides.at, .override_count = o->overrides.count};
+    dlt_model model;
+    dlt_session *session = NULL;
+    int64_t rows = 0;
+    dlt_signals_install(leave_at_once);
+    DLT_TRY(dlt_model_open(call->arguments.at[0], o->which, call->catalogue, &load, call->arena, &model,
+                           call->diag));
+    dlt_session_options options = dlt_session_of_flags(&o->device);
+    options.depth = DLT_DEPTH_LOAD;
+    options.predict = true;
+    options.batch = o->batch.set ? o->batch.value : 0;
+    dlt_status status = dlt_model_session(&model, &options, NULL, &session, call->diag);
+    if (status == DLT_OK) {
+        const dlt_predict_options predict = {.input = o->input != NULL ? o->input : "-",
+                                             .output = o->output,
+                                             .format = format_of(o),
+                                             .stop = dlt_stop_flag(),
+                                             .write = write_bytes};
+        status = dlt_predict(&model, session, &predict, &rows, call->diag);
+    }
+    dlt_session_close(session);
+    dlt_model_close(&model);
+    return status;
+}
+
+static const char *const examples[] = {"dltrain predict runs/iris --input new.csv --output predictions.csv",
+                                       "printf '5.1,3.5,1.4,0.2\\n' | dltrain predict runs/iris", NULL};
+
+const dlt_command dlt_command_predict = {
+    .name = "predict",
+    .doc = "predictions of a trained model for raw rows",
+    .arguments = "RUN|CHECKPOINT",
+    .argument = DLT_ARG_RUN,
+    .least = 1,
+    .most = 1,
+    .flags = flags,
+    .options_size = sizeof(predict_flags),
+    .text = "Reads rows as the training data were, with or without their targets, from a file or standard "
+            "input, and writes a prediction "
+            "for each. Rows stream through: their number does not matter.",
+    .examples = examples,
+    .run = run,
+};

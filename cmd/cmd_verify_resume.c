@@ -1,0 +1,393 @@
+/* cmd/cmd_verify_resume.c: dltrain verify-resume: does a run of this model that is stopped go on as if it had
+ * not been?
+ *
+ * Everything is done by `dltrain fit` in processes of their own, in a folder that is removed afterwards: one
+ * run without a stop, then for each kind of stop a run that is stopped there and resumed in a new process.
+ * The final files are compared bit for bit. */
+#define _XOPEN_SOURCE 700 /* nftw */
+#include "cmd/args.h"
+#include "cmd/write_out.h"
+#include "io/file.h"
+#include "schema/spec.h"
+#include "trainer/compare.h"
+#include "trainer/signals.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <math.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+typedef struct verify_options {
+    dlt_opt_int epochs, steps, threads;
+    const char *device, *folder;
+    bool keep;
+    dlt_strings overrides;
+} verify_options;
+
+enum {
+    DEFAULT_EPOCHS = 3,
+    DEFAULT_STEPS = 6,
+    DEFAULT_VALIDATION = 2,
+    MAX_WORDS = 256,
+    LOG_LIMIT = 1 << 24,
+    SAVED_AND_STOPPED = 75
+};
+static const dlt_pos nowhere = {0};
+
+static const dlt_flag flags[] = {
+    DLT_NUMBER(verify_options, epochs, "epochs", '\0', 1, INT32_MAX, "N",
+               "epochs of each run; default: 3, or the file's if fewer"),
+    DLT_NUMBER(verify_options, steps, "steps", '\0', 1, INT32_MAX, "N",
+               "steps of each epoch; default: 6, or the file's if fewer"),
+    DLT_TEXT(verify_options, device, "device", '\0', DLT_FLAG_TEXT, "DEVICE",
+             "cpu, cuda, cuda:N or auto; default: the model file's"),
+    DLT_NUMBER(verify_options, threads, "threads", 't', 1, 1024, "N",
+               "CPU threads; default: one for each processor"),
+    DLT_TEXT(verify_options, folder, "folder", '\0', DLT_FLAG_FOLDER, "DIR",
+             "where the runs are made; default: $TMPDIR or /tmp"),
+    DLT_SWITCH(verify_options, keep, "keep", '\0', "keep the runs, to look at them"),
+    DLT_OVERRIDES(verify_options, overrides),
+    {0},
+};
+
+/* One call of the command. */
+typedef struct proof {
+    const dlt_command_call *call;
+    const verify_options *options;
+    const dlt_spec *spec;
+    const char *folder;            /* with all runs */
+    const char *common[MAX_WORDS]; /* arguments of every fit */
+    int common_count;
+    int failed;
+} proof;
+
+/* Where a run is stopped. */
+typedef struct stop {
+    const char *what;
+    const char *flag;
+    int64_t at;
+} stop;
+
+static void add(proof *p, const char *word)
+{
+    if (p->common_count < MAX_WORDS - 12) {
+        p->common[p->common_count++] = word;
+    }
+}
+
+/* ---- processes ---- */
+
+/* Runs `dltrain fit` into the run directory `run`, with one more flag if given; *code is its exit code, -1 if
+ * it was killed. */
+static dlt_status run_fit(const proof *p, const char *run, const stop *s, bool first, int *code)
+{
+    char number[32];
+    const char *words[MAX_WORDS];
+    int n = 0;
+    posix_spawn_file_actions_t actions;
+    pid_t child = 0;
+    memcpy(words, p->common, (size_t)p->common_count * sizeof *words);
+    n = p->common_count;
+    words[n++] = "--run";
+    words[n++] = run;
+    if (!first) {
+        words[n++] = "--exact";
+    }
+    if (s != NULL) {
+        snprintf(number, sizeof number, "%lld", (long long)s->at);
+        words[n++] = s->flag;
+        words[n++] = number;
+    }
+    words[n] = NULL;
+    const char *log = dlt_arena_printf(p->call->arena, "%s.txt", run);
+    if (log == NULL || posix_spawn_file_actions_init(&actions) != 0) {
+        return dlt_fail_memory(p->call->diag);
+    }
+    int error = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    error = error == 0
+                ? posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0666)
+                : error;
+    error = error == 0 ? posix_spawn_file_actions_adddup2(&actions, 1, 2) : error;
+    error = error == 0 ? posix_spawn(&child, "/proc/self/exe", &actions, NULL, (char *const *)words, environ)
+                       : error;
+    posix_spawn_file_actions_destroy(&actions);
+    if (error != 0) {
+        return dlt_fail(p->call->diag, DLT_E_INTERNAL, nowhere, "cannot start another dltrain: %s",
+                        strerror(error));
+    }
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    *code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return dlt_stop_requested() != DLT_REQUEST_NONE ? DLT_E_STOPPED : DLT_OK;
+}
+
+/* What a fit said, for the user: it failed where it should not. */
+static dlt_status tell_failure(const proof *p, const char *run, int code, const char *when)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    dlt_buf shown = {0};
+    const char *log = dlt_arena_printf(p->call->arena, "%s.txt", run);
+    if (log != NULL &&
+        dlt_file_load(log, LOG_LIMIT, DLT_E_INTERNAL, nowhere, &text, &bytes, p->call->diag) == DLT_OK) {
+        const size_t from = bytes > 2000 ? bytes - 2000 : 0;
+        dlt_buf_append(&shown, text + from, bytes - from);
+        dlt_free(text);
+    }
+    fputs(dlt_buf_text(&shown), stderr);
+    dlt_buf_release(&shown);
+    return dlt_fail(p->call->diag,
+                    code == 2   ? DLT_E_CONFIG
+                    : code == 4 ? DLT_E_DATA
+                                : DLT_E_INTERNAL,
+                    nowhere, "fit ended with %d %s; what it said stands above", code, when);
+}
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *where)
+{
+    (void)status;
+    (void)type;
+    (void)where;
+    return remove(path);
+}
+
+/* ---- what to compare with ---- */
+
+/* Reads steps and learning rates of the epochs from metrics.jsonl; *cut: first epoch (from 0) whose rate is
+ * lower than the one before, -1: none. */
+static dlt_status read_epochs(proof *p, const char *run, int64_t *step_at_end, int64_t most, int64_t *count,
+                              int64_t *cut)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    double rate = (double)NAN;
+    const char *path = dlt_arena_printf(p->call->arena, "%s/metrics.jsonl", run);
+    *count = 0;
+    *cut = -1;
+    if (path == NULL) {
+        return dlt_fail_memory(p->call->diag);
+    }
+    DLT_TRY(dlt_file_load(path, LOG_LIMIT, DLT_E_CHECKPOINT, nowhere, &text, &bytes, p->call->diag));
+    char *rest = text;
+    for (char *line = strsep(&rest, "\n"); line != NULL && *line != '\0' && *count < most;
+         line = strsep(&rest, "\n")) {
+        const char *step = strstr(line, "\"step\":"), *lr = strstr(line, "\"learning_rate\":");
+        const double here = lr != NULL ? strtod(lr + strlen("\"learning_rate\":"), NULL) : (double)NAN;
+        step_at_end[*count] = step != NULL ? strtoll(step + strlen("\"step\":"), NULL, 10) : 0;
+        if (*cut < 0 && here < rate) {
+            *cut = *count;
+        }
+        rate = here;
+        ++*count;
+    }
+    dlt_free(text);
+    return DLT_OK;
+}
+
+/* ---- the proof ---- */
+
+static dlt_status prove(proof *p, const char *whole, const stop *s, int index)
+{
+    int code = 0;
+    dlt_comparison c;
+    dlt_buf differences = {0}, line = {0};
+    const char *run = dlt_arena_printf(p->call->arena, "%s/stopped-%d", p->folder, index);
+    if (run == NULL) {
+        return dlt_fail_memory(p->call->diag);
+    }
+    DLT_TRY(run_fit(p, run, s, true, &code));
+    if (code != SAVED_AND_STOPPED) {
+        return tell_failure(p, run, code, "where it should have saved and stopped");
+    }
+    DLT_TRY(run_fit(p, run, NULL, false, &code));
+    if (code != 0) {
+        return tell_failure(p, run, code, "when it was resumed");
+    }
+    const dlt_status status = dlt_runs_compare(whole, run, &c, &differences, p->call->diag);
+    if (status == DLT_OK) {
+        p->failed += c.differences > 0;
+        dlt_buf_printf(&line, "stopped %-46s %s   %d weights, %d of the optimizer, %d others, 2 logs\n%s",
+                       s->what, c.differences == 0 ? "equal  " : "DIFFERS", c.weights, c.optimizer, c.state,
+                       dlt_buf_text(&differences));
+        fputs(dlt_buf_text(&line), stdout);
+        fflush(stdout);
+    }
+    dlt_buf_release(&line);
+    dlt_buf_release(&differences);
+    return status;
+}
+
+static dlt_status prove_all(proof *p)
+{
+    enum { MOST = 1024 };
+    int64_t ends[MOST], count = 0, cut = -1;
+    int code = 0, stops = 0;
+    stop list[5];
+    dlt_arena *arena = p->call->arena;
+    const char *whole = dlt_arena_printf(arena, "%s/whole", p->folder);
+    const int64_t start = dlt_clock_ns();
+    if (whole == NULL) {
+        return dlt_fail_memory(p->call->diag);
+    }
+    DLT_TRY(run_fit(p, whole, NULL, true, &code));
+    if (code != 0) {
+        return tell_failure(p, whole, code, "without being stopped");
+    }
+    DLT_TRY(read_epochs(p, whole, ends, MOST, &count, &cut));
+    if (count == 0) {
+        return dlt_fail(p->call->diag, DLT_E_INTERNAL, nowhere,
+                        "the run has no epoch: nothing can be compared");
+    }
+    printf("not stopped: %lld epoch%s, %lld steps, %.1f s\n", (long long)count, count == 1 ? "" : "s",
+           (long long)ends[count - 1], dlt_seconds_since(start));
+    fflush(stdout);
+    const int64_t middle = ends[0] / 2;
+    if (middle > 0) {
+        list[stops++] = (stop){dlt_arena_printf(arena, "in epoch 1, after step %lld", (long long)middle),
+                               "--stop-after", middle};
+    }
+    list[stops++] = (stop){"at the end of epoch 1, before its validation", "--stop-after", ends[0]};
+    if (p->spec->data.validation != NULL) {
+        const int64_t freq = p->spec->fit.validation_freq, before = p->spec->fit.initial_epoch;
+        const int64_t first = (before / freq + 1) * freq,
+                      epoch = first + freq <= before + count ? first + freq : first;
+        if (epoch <= before + count) {
+            list[stops++] =
+                (stop){dlt_arena_printf(arena, "in the validation of epoch %lld", (long long)epoch),
+                       "--stop-in-validation", epoch};
+        }
+    }
+    if (cut > 0) {
+        const int64_t at = ends[cut - 1] + (ends[cut] - ends[cut - 1] + 1) / 2;
+        list[stops++] = (stop){dlt_arena_printf(arena, "in epoch %lld, step %lld, where the rate was cut",
+                                                (long long)cut + 1, (long long)at),
+                               "--stop-after", at};
+    }
+    if (count > 1 && cut != count - 1) {
+        const int64_t at = ends[count - 2] + (ends[count - 1] - ends[count - 2] + 1) / 2;
+        list[stops++] =
+            (stop){dlt_arena_printf(arena, "in epoch %lld, after step %lld", (long long)count, (long long)at),
+                   "--stop-after", at};
+    }
+    if (dlt_arena_failed(arena)) {
+        return dlt_fail_memory(p->call->diag);
+    }
+    for (int i = 0; i < stops; i++) {
+        DLT_TRY(prove(p, whole, &list[i], i + 1));
+    }
+    if (p->failed > 0) {
+        return dlt_fail(p->call->diag, DLT_E_INTERNAL, nowhere, "%d of %d stopped runs went on differently",
+                        p->failed, stops);
+    }
+    printf("ok: a run that is stopped goes on bit for bit (%d stops, each resumed in a new process)\n",
+           stops);
+    return DLT_OK;
+}
+
+static void fill_common(proof *p)
+{
+    const verify_options *o = p->options;
+    dlt_arena *arena = p->call->arena;
+    const dlt_fit_spec *fit = &p->spec->fit;
+    const int64_t epochs = o->epochs.set ? o->epochs.value
+                           : fit->initial_epoch + DEFAULT_EPOCHS < fit->epochs
+                               ? fit->initial_epoch + DEFAULT_EPOCHS
+                               : fit->epochs;
+    const int64_t steps = o->steps.set ? o->steps.value : DEFAULT_STEPS;
+    add(p, "dltrain");
+    add(p, "fit");
+    add(p, p->call->arguments.at[0]);
+    add(p, "--verbose");
+    add(p, "2");
+    for (size_t i = 0; i < o->overrides.count; i++) {
+        add(p, "-o");
+        add(p, o->overrides.at[i]);
+    }
+    add(p, "-o");
+    add(p, dlt_arena_printf(arena, "fit.epochs=%lld", (long long)epochs));
+    if (!fit->steps_per_epoch.set || fit->steps_per_epoch.value > steps || o->steps.set) {
+        add(p, "-o");
+        add(p, dlt_arena_printf(arena, "fit.steps_per_epoch=%lld", (long long)steps));
+    }
+    if (p->spec->data.validation != NULL &&
+        (!fit->validation_steps.set || fit->validation_steps.value > DEFAULT_VALIDATION)) {
+        add(p, "-o");
+        add(p, dlt_arena_printf(arena, "fit.validation_steps=%d", DEFAULT_VALIDATION));
+    }
+    if (o->device != NULL) {
+        add(p, "--device");
+        add(p, o->device);
+    }
+    if (o->threads.set) {
+        add(p, "--threads");
+        add(p, dlt_arena_printf(arena, "%lld", (long long)o->threads.value));
+    }
+}
+
+static dlt_status run(const dlt_command_call *call)
+{
+    const verify_options *o = call->options;
+    const dlt_load_options load = {.overrides = o->overrides.at, .override_count = o->overrides.count};
+    const dlt_run_spec *spec = NULL;
+    const char *place = o->folder != NULL ? o->folder : getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
+    DLT_TRY(dlt_spec_load(call->arena, call->catalogue, call->arguments.at[0], &load, &spec, call->diag));
+    char *folder = dlt_arena_printf(call->arena, "%s/dltrain-verify-XXXXXX", place);
+    proof *p = dlt_arena_alloc(call->arena, 1, sizeof *p);
+    if (folder == NULL || p == NULL) {
+        return dlt_fail_memory(call->diag);
+    }
+    if (o->overrides.count > (MAX_WORDS - 64) / 2) {
+        return dlt_fail(call->diag, DLT_E_CONFIG, nowhere, "more than %d overrides", (MAX_WORDS - 64) / 2);
+    }
+    *p = (proof){.call = call, .options = o, .spec = &spec->value};
+    fill_common(p);
+    if (mkdtemp(folder) == NULL) {
+        return dlt_fail(call->diag, DLT_E_OUTPUT, nowhere, "cannot make a folder in '%s': %s", place,
+                        strerror(errno));
+    }
+    p->folder = folder;
+    dlt_signals_install(NULL);
+    const dlt_status status = dlt_arena_failed(call->arena) ? dlt_fail_memory(call->diag) : prove_all(p);
+    if (o->keep) {
+        printf("kept: %s\n", folder);
+    } else {
+        nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    }
+    return status;
+}
+
+static const char *const examples[] = {"dltrain verify-resume model.yaml",
+                                       "dltrain verify-resume model.yaml --epochs 2 --steps 20", NULL};
+
+const dlt_command dlt_command_verify_resume = {
+    .name = "verify-resume",
+    .doc = "prove that a stopped run of a model goes on bit for bit",
+    .arguments = "FILE",
+    .argument = DLT_ARG_MODEL,
+    .least = 1,
+    .most = 1,
+    .flags = flags,
+    .options_size = sizeof(verify_options),
+    .text = "Fits the model without a stop, then once for each kind of stop: in mid-epoch, at an epoch's "
+            "end, during validation, and after the "
+            "learning rate was cut where that happens; each is resumed in a new process. Weights, optimizer, "
+            "state, progress and logs must come "
+            "out equal bit for bit. Ends with 1 if they do not.\n"
+            "The runs are short (--epochs, --steps) and are made in a temporary folder.",
+    .examples = examples,
+    .run = run,
+};

@@ -1,0 +1,141 @@
+/* trainer/compare.c: are two runs the same, bit for bit? */
+#include "trainer/compare.h"
+
+#include "base/alloc.h"
+#include "base/num.h"
+#include "io/data/convert.h"
+#include "io/file.h"
+#include "io/h5/checkpoint.h"
+#include "trainer/rundir.h"
+
+#include <string.h>
+
+enum { FILE_LIMIT = 1 << 26 };
+
+static bool starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static void count_entry(const char *path, dlt_comparison *c)
+{
+    if (starts_with(path, "/layers/")) {
+        c->weights++;
+    } else if (starts_with(path, "/optimizer/")) {
+        c->optimizer++;
+    } else if (starts_with(path, "/dltrain/")) {
+        c->state++;
+    }
+}
+
+/* "  /optimizer/vars/3: 12 of 640 elements differ, the first at 7: 0.1 and 0.2" */
+static void put_difference(const dlt_checkpoint_entry *e, const char *a, const char *b, dlt_buf *out)
+{
+    const size_t size = dlt_dtype_size(e->dtype);
+    const int64_t count = dlt_shape_count(&e->shape);
+    int64_t differing = 0, first = -1;
+    for (int64_t i = 0; i < count; i++) {
+        if (memcmp(a + (size_t)i * size, b + (size_t)i * size, size) != 0) {
+            first = first < 0 ? i : first;
+            differing++;
+        }
+    }
+    if (e->dtype == DLT_U8) { /* text */
+        const size_t from = first > 24 ? (size_t)first - 24 : 0,
+                     bytes = (size_t)count - from < 48 ? (size_t)count - from : 48;
+        dlt_buf_printf(out, "  %s: differs at byte %lld: \"", e->path, (long long)first);
+        dlt_buf_escaped(out, a + from, bytes);
+        dlt_buf_string(out, "\" and \"");
+        dlt_buf_escaped(out, b + from, bytes);
+        dlt_buf_string(out, "\"\n");
+        return;
+    }
+    char x[40], y[40];
+    dlt_format_double(dlt_element_value(e->dtype, a, (size_t)first), x, sizeof x);
+    dlt_format_double(dlt_element_value(e->dtype, b, (size_t)first), y, sizeof y);
+    dlt_buf_printf(out, "  %s: %lld of %lld elements differ, the first at %lld: %s and %s\n", e->path,
+                   (long long)differing, (long long)count, (long long)first, x, y);
+}
+
+static dlt_status compare_entry(dlt_checkpoint *a, dlt_checkpoint *b, const dlt_checkpoint_entry *e,
+                                dlt_comparison *c, dlt_buf *out, dlt_diag *diag)
+{
+    const dlt_checkpoint_entry *other = dlt_checkpoint_find(b, e->path);
+    count_entry(e->path, c);
+    if (other == NULL || other->dtype != e->dtype || !dlt_shape_equal(&other->shape, &e->shape)) {
+        dlt_buf_printf(out, "  %s: %s\n", e->path, other == NULL ? "missing" : "another type or shape");
+        c->differences++;
+        return DLT_OK;
+    }
+    const size_t bytes = (size_t)dlt_shape_count(&e->shape) * dlt_dtype_size(e->dtype);
+    char *x = dlt_alloc(bytes + 1), *y = dlt_alloc(bytes + 1);
+    dlt_status status = x != NULL && y != NULL ? DLT_OK : dlt_fail_memory(diag);
+    status = status == DLT_OK ? dlt_checkpoint_read(a, e->path, e->dtype, &e->shape, x, diag) : status;
+    status = status == DLT_OK ? dlt_checkpoint_read(b, e->path, e->dtype, &e->shape, y, diag) : status;
+    if (status == DLT_OK && memcmp(x, y, bytes) != 0) {
+        put_difference(e, x, y, out);
+        c->differences++;
+    }
+    dlt_free(x);
+    dlt_free(y);
+    return status;
+}
+
+static dlt_status compare_checkpoints(const char *path, const char *other, dlt_comparison *c, dlt_buf *out,
+                                      dlt_diag *diag)
+{
+    dlt_checkpoint *a = NULL, *b = NULL;
+    dlt_status status = dlt_checkpoint_open(path, DLT_CHECKPOINT_OURS, &a, diag);
+    status = status == DLT_OK ? dlt_checkpoint_open(other, DLT_CHECKPOINT_OURS, &b, diag) : status;
+    for (size_t i = 0; status == DLT_OK && i < dlt_checkpoint_count(a); i++) {
+        status = compare_entry(a, b, dlt_checkpoint_at(a, i), c, out, diag);
+    }
+    if (status == DLT_OK && dlt_checkpoint_count(a) != dlt_checkpoint_count(b)) {
+        dlt_buf_printf(out, "  the checkpoints have %zu and %zu arrays\n", dlt_checkpoint_count(a),
+                       dlt_checkpoint_count(b));
+        c->differences++;
+    }
+    dlt_checkpoint_close(a);
+    dlt_checkpoint_close(b);
+    return status;
+}
+
+static dlt_status compare_files(const char *run, const char *other, const char *file, dlt_comparison *c,
+                                dlt_buf *out, dlt_diag *diag)
+{
+    char *a = dlt_path_join(run, file), *b = dlt_path_join(other, file), *x = NULL, *y = NULL;
+    size_t m = 0, n = 0;
+    dlt_status status = a != NULL && b != NULL ? DLT_OK : dlt_fail_memory(diag);
+    status = status == DLT_OK ? dlt_file_load(a, FILE_LIMIT, DLT_E_CHECKPOINT, (dlt_pos){0}, &x, &m, diag)
+                              : status;
+    status = status == DLT_OK ? dlt_file_load(b, FILE_LIMIT, DLT_E_CHECKPOINT, (dlt_pos){0}, &y, &n, diag)
+                              : status;
+    if (status == DLT_OK && (m != n || memcmp(x, y, m) != 0)) {
+        size_t line = 1, at = 0;
+        while (at < m && at < n && x[at] == y[at]) {
+            line += x[at++] == '\n';
+        }
+        dlt_buf_printf(out, "  %s: differs from line %zu on\n", file, line);
+        c->differences++;
+    }
+    dlt_free(x);
+    dlt_free(y);
+    dlt_free(a);
+    dlt_free(b);
+    return status;
+}
+
+dlt_status dlt_runs_compare(const char *run, const char *other, dlt_comparison *comparison, dlt_buf *out,
+                            dlt_diag *diag)
+{
+    dlt_arena *arena = dlt_arena_create();
+    *comparison = (dlt_comparison){0};
+    const char *a = arena != NULL ? dlt_final_weights_of(run, arena) : NULL;
+    const char *b = arena != NULL ? dlt_final_weights_of(other, arena) : NULL;
+    dlt_status status =
+        a != NULL && b != NULL ? compare_checkpoints(a, b, comparison, out, diag) : dlt_fail_memory(diag);
+    status = status == DLT_OK ? compare_files(run, other, "history.csv", comparison, out, diag) : status;
+    status = status == DLT_OK ? compare_files(run, other, "metrics.jsonl", comparison, out, diag) : status;
+    dlt_arena_destroy(arena);
+    return status;
+}

@@ -1,0 +1,23 @@
+/* trainer/compare.h: are two runs the same, bit for bit? */
+#ifndef DLT_TRAINER_COMPARE_H
+#define DLT_TRAINER_COMPARE_H
+
+#include "base/diag.h"
+#include "base/text.h"
+
+/** What was compared. */
+typedef struct dlt_comparison {
+    int weights, optimizer, state; /* arrays: of the model, of the optimizer, the rest (metric sums, random
+                                      state, average weights) */
+    int differences;               /* arrays, files and entries of the progress that are not the same */
+} dlt_comparison;
+
+/**
+ * Compares the final weights files of two run directories array by array, what they say of progress and
+ * callbacks, and the files history.csv and metrics.jsonl. Each difference puts one line into `out`: what, how
+ * many elements, the first with both values. Times and paths are not compared.
+ */
+dlt_status dlt_runs_compare(const char *run, const char *other, dlt_comparison *comparison, dlt_buf *out,
+                            dlt_diag *diag);
+
+#endif

@@ -1,0 +1,1091 @@
+/* trainer/fit.c: the training loop. */
+#include "trainer/fit.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "io/file.h"
+#include "schema/dump.h"
+#include "trainer/blame.h"
+#include "trainer/optimizer.h"
+#include "trainer/plan_report.h"
+#include "trainer/signals.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_LOGS = 256, MAX_ROLLBACKS = 3 };
+static const dlt_pos nowhere = {0};
+
+/* Everything of one call of dlt_fit. */
+typedef struct fit {
+    const dlt_run_spec *run;
+    const dlt_spec *spec;
+    const dlt_catalogue *catalogue;
+    const dlt_fit_options *options;
+    dlt_fit_result *result;
+    dlt_diag *diag;
+    dlt_arena *arena;
+
+    const char *path; /* run directory, NULL: none */
+    bool new_run;
+    dlt_run_info info;
+    dlt_run_lock *lock;
+    dlt_checkpoint *checkpoint; /* to go on from */
+    dlt_loaded_meta loaded;
+    bool resuming;
+
+    dlt_session *session;
+    dlt_engine *engine;
+    dlt_saver *saver;
+    dlt_callback_set *callbacks;
+    dlt_feed feed;
+    dlt_progress progress;
+    const char *config, *identity;
+    char data_digest[65];
+    dlt_run_log *history, *metrics, *timing, *log;
+
+    dlt_log_entry train_logs[MAX_LOGS], all_logs[MAX_LOGS];
+    int train_count;
+    const char *monitor;
+    bool larger_is_better;
+    int64_t last_save_ns, last_values_ns;
+    int rolled_back; /* since the last step that was finite */
+    bool stop;       /* a callback asked for it */
+    dlt_status stop_status;
+    dlt_arena *scratch; /* of the event that is under way */
+} fit;
+
+/* Tells what was noted since `from` and forgets it; errors stay. */
+static void tell_notes(fit *f, size_t from)
+{
+    if (f->options->events.message == NULL) {
+        return;
+    }
+    for (size_t i = from; i < dlt_diag_size(f->diag); i++) {
+        const dlt_message *m = dlt_diag_at(f->diag, i);
+        if (m->severity != DLT_ERROR) {
+            f->options->events.message(f->options->events.context, m->severity, dlt_diag_text(f->diag, i));
+        }
+    }
+    if (dlt_diag_count(f->diag, DLT_ERROR) == 0) {
+        dlt_diag_reset(f->diag);
+    }
+}
+
+static void say(fit *f, dlt_severity severity, const char *text)
+{
+    if (f->options->events.message != NULL) {
+        f->options->events.message(f->options->events.context, severity, text);
+    }
+}
+
+/* ---- which run ---- */
+
+static const char *checkpoints_of(fit *f, const char *run)
+{
+    return dlt_arena_printf(f->arena, "%s/checkpoints", run);
+}
+
+/* Opens the newest whole checkpoint of a run directory; none is no error. */
+static dlt_status open_newest(fit *f, const char *run)
+{
+    dlt_checkpoint_folder *folder = NULL;
+    int64_t step = 0;
+    DLT_TRY(dlt_checkpoint_folder_open(checkpoints_of(f, run), &folder, f->diag));
+    const dlt_status status = dlt_checkpoint_newest(folder, &f->checkpoint, &step, f->diag);
+    dlt_checkpoint_folder_close(folder);
+    return status;
+}
+
+/* The config of a run directory as a spec of its own, for comparing. NULL if it cannot be read. */
+static const dlt_run_spec *config_of_run(fit *f, const char *run)
+{
+    const dlt_run_spec *before = NULL;
+    dlt_diag *unheard = dlt_diag_create();
+    const char *file = dlt_arena_printf(f->arena, "%s/config.yaml", run);
+    if (unheard != NULL && file != NULL) {
+        dlt_spec_load(f->arena, f->catalogue, file, &(dlt_load_options){0}, &before, unheard);
+    }
+    dlt_diag_destroy(unheard);
+    return before;
+}
+
+/* Differences to a run, one line each; *only_changeable: all of them may change on --allow-change. */
+static void tell_changes(fit *f, const char *run, dlt_severity severity, bool *only_changeable)
+{
+    const dlt_run_spec *before = config_of_run(f, run);
+    size_t count = 0;
+    const dlt_spec_change *changes =
+        before != NULL ? dlt_spec_compare(f->arena, before, f->run, false, &count) : NULL;
+    *only_changeable = changes != NULL;
+    for (size_t i = 0; i < count && changes != NULL; i++) {
+        const char *text =
+            changes[i].pos.line > 0
+                ? dlt_arena_printf(f->arena, "  %-34s %s -> %s   %s:%u", changes[i].path, changes[i].old_text,
+                                   changes[i].new_text, changes[i].pos.file, changes[i].pos.line)
+                : dlt_arena_printf(f->arena, "  %-34s %s -> %s", changes[i].path, changes[i].old_text,
+                                   changes[i].new_text);
+        *only_changeable = *only_changeable && (changes[i].flags & DLT_FIELD_CHANGEABLE) != 0;
+        if (text != NULL) {
+            say(f, severity, text);
+        }
+    }
+}
+
+static bool is_complete(const fit *f, const dlt_run_info *info)
+{
+    return strcmp(info->state, "done") == 0 && info->epochs >= f->spec->fit.epochs;
+}
+
+/* Goes on with, or finds done, the run in a directory that the user or the search named. */
+static dlt_status use_run(fit *f, const char *path, const dlt_run_info *info, bool named)
+{
+    if (strcmp(info->digest, f->run->digest) != 0) {
+        bool changeable = false;
+        tell_changes(f, path, DLT_NOTE, &changeable);
+        if (!(f->options->allow_change && changeable)) {
+            return dlt_fail(
+                f->diag, DLT_E_CHECKPOINT, nowhere,
+                "'%s' was trained with another config (above), so it cannot be resumed; nothing was changed. "
+                "To take over what fits: --weights %s   to start anew there: --force",
+                path, path);
+        }
+    }
+    (void)named;
+    f->path = path;
+    f->info = *info;
+    if (is_complete(f, info)) {
+        f->result->outcome = DLT_FIT_DONE_BEFORE;
+        return DLT_OK;
+    }
+    return open_newest(f, path);
+}
+
+static dlt_status find_run(fit *f)
+{
+    const dlt_fit_options *o = f->options;
+    dlt_run_info same, newest;
+    if (o->no_run) {
+        return DLT_OK;
+    }
+    if (o->resume == DLT_RESUME_FILE) {
+        if (dlt_rundir_is(o->resume_path)) {
+            DLT_TRY(dlt_rundir_info(o->resume_path, f->arena, &same, f->diag));
+            return use_run(f, o->resume_path, &same, true);
+        }
+        f->new_run = true;
+        return dlt_checkpoint_open(o->resume_path, DLT_CHECKPOINT_OURS, &f->checkpoint, f->diag);
+    }
+    if (o->run != NULL) {
+        f->path = dlt_arena_string(f->arena, o->run);
+        f->new_run = o->force || !dlt_rundir_is(o->run) || o->resume == DLT_RESUME_NEVER;
+        if (f->new_run) {
+            return f->path != NULL ? DLT_OK : dlt_fail_memory(f->diag);
+        }
+        DLT_TRY(dlt_rundir_info(o->run, f->arena, &same, f->diag));
+        return use_run(f, f->path, &same, true);
+    }
+    f->new_run = true;
+    if (o->resume == DLT_RESUME_NEVER || o->force) {
+        return DLT_OK;
+    }
+    DLT_TRY(
+        dlt_rundir_find(f->run->folder, f->spec->name, f->run->digest, f->arena, &same, &newest, f->diag));
+    if (same.path != NULL) {
+        f->new_run = false;
+        return use_run(f, same.path, &same, false);
+    }
+    if (newest.path != NULL) {
+        bool changeable = false;
+        const char *text = dlt_arena_printf(f->arena, "new run: differs from the last one (%s, %s) in",
+                                            newest.path, newest.state);
+        say(f, DLT_NOTE, text != NULL ? text : "new run");
+        tell_changes(f, newest.path, DLT_NOTE, &changeable);
+    }
+    return DLT_OK;
+}
+
+/* ---- the run directory ---- */
+
+static dlt_status write_file(fit *f, const char *file, const dlt_buf *text)
+{
+    char *path = dlt_path_join(f->path, file);
+    const dlt_status status =
+        path == NULL || text->failed
+            ? dlt_fail_memory(f->diag)
+            : dlt_file_replace(path, dlt_buf_text(text), text->length, DLT_E_CHECKPOINT, f->diag);
+    dlt_free(path);
+    return status;
+}
+
+static dlt_status write_info(fit *f, const char *state)
+{
+    dlt_buf more = {0};
+    dlt_json j;
+    if (f->path == NULL) {
+        return DLT_OK;
+    }
+    f->info.name = f->spec->name;
+    f->info.digest = f->run->digest;
+    f->info.version = DLT_VERSION;
+    f->info.device = f->identity;
+    f->info.state = state;
+    f->info.epochs = f->spec->fit.epochs;
+    f->info.epochs_done = f->progress.epoch;
+    f->info.best = f->progress.best;
+    f->info.monitor = f->monitor;
+    dlt_json_init(&j, &more, 0);
+    dlt_buf_printf(&more, "\"seed\": %lld,\n  \"data_digest\": \"%s\"", (long long)f->spec->seed,
+                   f->data_digest);
+    if (f->options->argv_json != NULL) {
+        dlt_buf_printf(&more, ",\n  \"argv\": %s", f->options->argv_json);
+    }
+    if (f->result->weights_hash[0] != '\0') {
+        dlt_buf_printf(&more, ",\n  \"weights\": \"%s\"", f->result->weights_hash);
+    }
+    const dlt_status status =
+        more.failed ? dlt_fail_memory(f->diag) : dlt_rundir_set_info(f->path, &f->info, more.data, f->diag);
+    dlt_buf_release(&more);
+    return status;
+}
+
+/* Makes or enters the run directory: lock, config, logs cut back to where the checkpoint was. */
+static dlt_status enter_run(fit *f)
+{
+    if (f->options->no_run) {
+        return DLT_OK;
+    }
+    if (f->new_run) {
+        if (f->options->run != NULL) {
+            DLT_TRY(dlt_rundir_create_at(f->path, f->options->force || f->options->resume == DLT_RESUME_NEVER,
+                                         f->diag));
+        } else {
+            DLT_TRY(dlt_rundir_create(f->run->folder, f->spec->name, f->arena, &f->path, f->diag));
+        }
+        char *created = dlt_arena_alloc(f->arena, 32, 1);
+        if (created == NULL) {
+            return dlt_fail_memory(f->diag);
+        }
+        dlt_clock_utc(created, 32);
+        f->info.created = created;
+    }
+    DLT_TRY(dlt_run_lock_take(f->path, &f->lock, f->diag));
+    dlt_buf text = {0};
+    dlt_spec_dump(f->run, DLT_DUMP_DEFAULTS, &text);
+    dlt_status status = write_file(f, "config.yaml", &text);
+    dlt_buf_reset(&text);
+    if (status == DLT_OK) {
+        dlt_plan_report_json(f->engine, &text);
+        status = write_file(f, "plan.json", &text);
+    }
+    dlt_buf_release(&text);
+    DLT_TRY(status);
+    const bool fresh = !f->resuming || f->new_run;
+    DLT_TRY(dlt_run_log_open(f->path, "history.csv", fresh ? 0 : f->progress.history_bytes, &f->history,
+                             f->diag));
+    DLT_TRY(dlt_run_log_open(f->path, "metrics.jsonl", fresh ? 0 : f->progress.metrics_bytes, &f->metrics,
+                             f->diag));
+    DLT_TRY(dlt_run_log_open(f->path, "timing.jsonl", -1, &f->timing, f->diag));
+    DLT_TRY(dlt_run_log_open(f->path, "log.txt", -1, &f->log, f->diag));
+    if (fresh) {
+        f->progress.history_bytes = f->progress.metrics_bytes = 0;
+    }
+    return write_info(f, "running");
+}
+
+/* ---- beginning ---- */
+
+static bool keeps_weights(const dlt_spec *spec)
+{
+    for (size_t i = 0; i < spec->fit.callbacks.count; i++) {
+        if (strcmp(spec->fit.callbacks.at[i]->kind->name, "EarlyStopping") == 0) {
+            return true; /* it may keep weights: restore_best_weights */
+        }
+    }
+    return false;
+}
+
+static dlt_status open_session(fit *f)
+{
+    dlt_session_options o = f->options->session;
+    o.depth = DLT_DEPTH_LOAD;
+    o.train = true;
+    o.evaluate = f->spec->data.validation != NULL || f->spec->data.test != NULL;
+    o.stop = o.stop != NULL ? o.stop : dlt_stop_flag();
+    o.fitted = f->resuming ? &f->loaded.fitted : NULL;
+    DLT_TRY(dlt_session_open(f->run, &o, &f->session, f->diag));
+    f->engine = f->session->engine;
+    f->identity = dlt_session_identity(f->session);
+    dlt_signature_digest(f->session->signature, f->data_digest);
+    return DLT_OK;
+}
+
+/* Weights of another file, ours or Keras': a file, or a run, whose final weights are meant. */
+static dlt_status load_weights(fit *f, const char *given)
+{
+    const char *path = given;
+    dlt_checkpoint *c = NULL;
+    if (dlt_rundir_is(given)) {
+        path = dlt_final_weights_of(given, f->arena);
+        if (path == NULL) {
+            return dlt_fail_memory(f->diag);
+        }
+    }
+    DLT_TRY(dlt_checkpoint_open(path, DLT_CHECKPOINT_ANY, &c, f->diag));
+    const dlt_status status = dlt_saved_arrays_read(c, f->engine, DLT_SAVED_WEIGHTS, f->diag);
+    dlt_checkpoint_close(c);
+    return status;
+}
+
+/* What must be as it was, so that a resumed run goes on bit for bit. */
+static dlt_status check_resumed(fit *f, const char **why_not)
+{
+    *why_not = NULL;
+    if (strcmp(f->loaded.data_digest, f->data_digest) != 0) {
+        return dlt_fail(f->diag, DLT_E_DATA, dlt_run_spec_pos(f->run, "data"),
+                        "the data are not those that this run was trained on so far; put them back, or start "
+                        "anew with --resume never");
+    }
+    if (strcmp(f->loaded.device, f->identity) != 0) {
+        *why_not =
+            dlt_arena_printf(f->arena, "saved on \"%s\", this is \"%s\"", f->loaded.device, f->identity);
+        if (f->options->exact) {
+            return dlt_fail(f->diag, DLT_E_CHECKPOINT, nowhere, "not bit for bit: %s",
+                            *why_not != NULL ? *why_not : "");
+        }
+    }
+    return DLT_OK;
+}
+
+static dlt_status load_state(fit *f)
+{
+    DLT_TRY(dlt_engine_start(f->engine, f->diag));
+    DLT_TRY(dlt_engine_init_variables(f->engine, &f->session->fitted, f->diag));
+    if (f->resuming) {
+        DLT_TRY(dlt_saved_arrays_read(f->checkpoint, f->engine,
+                                      DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER | DLT_SAVED_STATE, f->diag));
+        DLT_TRY(dlt_saved_callbacks_read(f->checkpoint, f->callbacks, f->diag));
+        f->progress = f->loaded.progress;
+    } else if (f->options->weights != NULL) {
+        DLT_TRY(load_weights(f, f->options->weights));
+    }
+    return DLT_OK;
+}
+
+static dlt_status open_saver(fit *f)
+{
+    const char *folder = f->path != NULL ? checkpoints_of(f, f->path) : NULL;
+    DLT_TRY(
+        dlt_saver_create(f->engine, folder, f->spec->fit.keep, keeps_weights(f->spec), &f->saver, f->diag));
+    if (folder != NULL) {
+        DLT_TRY(dlt_saver_wait(f->saver, f->diag)); /* the trial: better to fail now than at the first save */
+        DLT_TRY(dlt_checkpoint_clean(dlt_saver_folder(f->saver), NULL, f->diag));
+    }
+    return f->resuming ? dlt_saved_kept_read(f->checkpoint, f->saver, f->diag) : DLT_OK;
+}
+
+/* ---- saving ---- */
+
+static dlt_saved_meta meta_of(const fit *f)
+{
+    return (dlt_saved_meta){.progress = f->progress,
+                            .callbacks = f->callbacks,
+                            .config = f->config,
+                            .device = f->identity,
+                            .data_digest = f->data_digest,
+                            .frame = f->session->frame,
+                            .fitted = &f->session->fitted};
+}
+
+/* Saves where the run stands. A failure is said and training goes on: the older checkpoints are still there.
+ */
+static dlt_status save(fit *f, const char *path, bool weights_only)
+{
+    const dlt_saved_meta meta = meta_of(f);
+    const size_t before = dlt_diag_size(f->diag);
+    const dlt_status status = dlt_saver_save(f->saver, &meta, path, weights_only, f->diag);
+    f->last_save_ns = dlt_clock_ns();
+    if (f->path != NULL) {
+        dlt_run_lock_beat(f->lock);
+    }
+    tell_notes(f, before);
+    return status;
+}
+
+/* ---- callbacks ---- */
+
+static int64_t file_size(void *context, const char *path)
+{
+    struct stat status;
+    (void)context;
+    return dlt_file()->stat(path, &status) == 0 ? (int64_t)status.st_size : -1;
+}
+
+static dlt_status write_request(const dlt_write_request *w, dlt_diag *diag)
+{
+    if (w->offset == 0) {
+        char *folder = dlt_path_folder(w->path);
+        const dlt_status made =
+            folder != NULL ? dlt_file_make_folders(folder, false, DLT_E_OUTPUT, diag) : dlt_fail_memory(diag);
+        dlt_free(folder);
+        DLT_TRY(made);
+    }
+    const int fd = dlt_file()->open(w->path, O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0666);
+    if (fd < 0) {
+        return dlt_fail(diag, DLT_E_OUTPUT, nowhere, "cannot open '%s': %s", w->path, strerror(errno));
+    }
+    dlt_status status =
+        dlt_file()->ftruncate(fd, (off_t)w->offset) == 0
+            ? dlt_file_write(fd, w->path, w->text, w->bytes, DLT_E_OUTPUT, diag)
+            : dlt_fail(diag, DLT_E_OUTPUT, nowhere, "cannot write '%s': %s", w->path, strerror(errno));
+    if (dlt_file()->close(fd) != 0 && status == DLT_OK) {
+        status = dlt_fail(diag, DLT_E_OUTPUT, nowhere, "cannot write '%s': %s", w->path, strerror(errno));
+    }
+    return status;
+}
+
+/* Does what a callback asked for. */
+static dlt_status act(void *context, int index, const dlt_callback_io *io, dlt_diag *diag)
+{
+    fit *f = context;
+    (void)index;
+    if (io->set_rate) {
+        DLT_TRY(dlt_engine_set_scalar(f->engine, DLT_PATH_LEARNING_RATE, io->rate, diag));
+    }
+    if (io->keep_weights) {
+        DLT_TRY(dlt_saver_keep(f->saver, io->epoch, diag));
+    }
+    if (io->restore_weights) {
+        DLT_TRY(dlt_saver_restore_kept(f->saver, diag));
+    }
+    if (io->save) {
+        DLT_TRY(save(f, io->save_path, io->save_weights_only));
+    }
+    if (io->write.path != NULL) {
+        DLT_TRY(write_request(&io->write, diag));
+    }
+    if (io->stop) {
+        f->stop = true;
+        f->stop_status = io->stop_status;
+        if (io->stop_reason != NULL) {
+            f->result->stop_reason = dlt_arena_string(f->arena, io->stop_reason);
+        }
+    }
+    return DLT_OK;
+}
+
+static dlt_status call_back(fit *f, dlt_callback_event event, dlt_logs *logs)
+{
+    bool stop = false;
+    double rate = 0;
+    const bool fixed = dlt_variables_find(f->engine->variables, DLT_PATH_LEARNING_RATE) == NULL;
+    if (f->callbacks->count == 0) {
+        return DLT_OK;
+    }
+    if (!fixed) {
+        DLT_TRY(dlt_engine_get_scalar(f->engine, DLT_PATH_LEARNING_RATE, &rate, f->diag));
+    }
+    dlt_arena_destroy(f->scratch);
+    f->scratch = dlt_arena_create();
+    if (f->scratch == NULL) {
+        return dlt_fail_memory(f->diag);
+    }
+    dlt_callback_io io = {.epoch = f->progress.epoch,
+                          .batch = f->progress.batch - 1,
+                          .step = f->progress.step,
+                          .logs = logs,
+                          .rate = rate,
+                          .rate_fixed = fixed,
+                          .arena = f->scratch,
+                          .diag = f->diag,
+                          .file_size = file_size};
+    const size_t before = dlt_diag_size(f->diag);
+    const dlt_status status = dlt_callback_set_run(f->callbacks, event, &io, act, f, &stop);
+    tell_notes(f, before);
+    return status;
+}
+
+/* ---- an epoch ---- */
+
+static bool stop_asked(const fit *f)
+{
+    return dlt_stop_requested() != DLT_REQUEST_NONE ||
+           (f->options->stop_after_steps > 0 && f->progress.step >= f->options->stop_after_steps);
+}
+
+/*
+ * Takes weights and optimizer back to the newest checkpoint and goes on with the batch after the bad one; the
+ * place in the data and the epoch's sums stay. *done false: there is no checkpoint, or it did not help often
+ * enough.
+ */
+static dlt_status roll_back(fit *f, bool *done)
+{
+    dlt_checkpoint *c = NULL;
+    int64_t step = 0;
+    *done = false;
+    if (f->path == NULL || f->rolled_back >= MAX_ROLLBACKS) {
+        return DLT_OK;
+    }
+    DLT_TRY(dlt_saver_wait(f->saver, f->diag));
+    DLT_TRY(dlt_checkpoint_newest(dlt_saver_folder(f->saver), &c, &step, f->diag));
+    if (c == NULL) {
+        return DLT_OK;
+    }
+    const dlt_status status =
+        dlt_saved_arrays_read(c, f->engine, DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER, f->diag);
+    dlt_checkpoint_close(c);
+    DLT_TRY(status);
+    f->rolled_back++;
+    f->progress.skipped++;
+    const char *text = dlt_arena_printf(
+        f->arena,
+        "epoch %lld, batch %lld is not finite: went back to the weights of step %lld and on behind it",
+        (long long)f->progress.epoch + 1, (long long)f->progress.batch + 1, (long long)step);
+    say(f, DLT_WARNING, text != NULL ? text : "a batch is not finite: went back to the last checkpoint");
+    *done = true;
+    return DLT_OK;
+}
+
+/* A step that was not finite: stop with the culprit, or go on without it. */
+static dlt_status not_finite(fit *f, dlt_run_program program, const dlt_batch *batch, int slot)
+{
+    if (f->spec->fit.non_finite == DLT_NON_FINITE_SKIP) {
+        const char *text =
+            dlt_arena_printf(f->scratch, "epoch %lld, batch %lld is not finite and was skipped",
+                             (long long)f->progress.epoch + 1, (long long)f->progress.batch + 1);
+        say(f, DLT_WARNING, text != NULL ? text : "a batch is not finite and was skipped");
+        f->progress.skipped++;
+        return DLT_OK;
+    }
+    bool done = false;
+    if (f->spec->fit.non_finite == DLT_NON_FINITE_ROLLBACK) {
+        DLT_TRY(roll_back(f, &done));
+        if (done) {
+            return DLT_OK;
+        }
+    }
+    const dlt_blame_options blame = {.session = f->session,
+                                     .program = program,
+                                     .slot = slot,
+                                     .epoch = f->progress.epoch,
+                                     .step = f->progress.step,
+                                     .batch = batch,
+                                     .run = f->path};
+    return dlt_blame(&blame, f->diag);
+}
+
+static dlt_status tell_batch(fit *f, int64_t steps, int64_t rows)
+{
+    const dlt_fit_events *e = &f->options->events;
+    if (e->batch != NULL) {
+        e->batch(e->context,
+                 &(dlt_fit_batch){f->progress.epoch, f->spec->fit.epochs, f->progress.batch, steps, rows});
+    }
+    if (e->values != NULL && dlt_seconds_since(f->last_values_ns) >= 0.1) {
+        int count = 0;
+        DLT_TRY(dlt_engine_metrics(f->engine, false, f->all_logs, MAX_LOGS, &count, f->diag));
+        dlt_logs logs = {.count = count, .room = MAX_LOGS, .at = f->all_logs};
+        e->values(e->context, &logs);
+        f->last_values_ns = dlt_clock_ns();
+    }
+    return DLT_OK;
+}
+
+/* Trains from progress.batch to the end of the epoch; *stopped: a signal came first, and the state was saved.
+ */
+static dlt_status train_epoch(fit *f, int64_t steps, bool *stopped)
+{
+    const bool wants_batches = dlt_callback_set_wants_batches(f->callbacks);
+    const double save_every = f->spec->fit.save_every_min.set ? f->spec->fit.save_every_min.value * 60 : 0;
+    *stopped = false;
+    while (f->progress.batch < steps && !f->stop) {
+        dlt_batch batch;
+        bool finite = true;
+        DLT_TRY(dlt_loader_next(f->feed.loader, &batch, f->diag));
+        const int slot = f->feed.first_slot + (int)batch.slot;
+        const dlt_run_program program = dlt_session_program(f->session, f->progress.step, batch.rows);
+        dlt_status status = dlt_engine_run(f->engine, program, slot, &finite, f->diag);
+        if (status == DLT_OK && !finite) {
+            status = not_finite(f, program, &batch, slot);
+        } else if (finite) {
+            f->rolled_back = 0;
+        }
+        const dlt_cursor next = batch.next;
+        const int64_t rows = (int64_t)batch.rows;
+        dlt_loader_release(f->feed.loader, &batch);
+        DLT_TRY(status);
+        f->progress.cursor = next;
+        f->progress.batch++;
+        f->progress.step += finite;
+        DLT_TRY(tell_batch(f, steps, rows));
+        if (wants_batches) {
+            int count = 0;
+            DLT_TRY(dlt_engine_metrics(f->engine, false, f->all_logs, MAX_LOGS, &count, f->diag));
+            dlt_logs logs = {.count = count, .room = MAX_LOGS, .at = f->all_logs};
+            DLT_TRY(call_back(f, DLT_EVENT_BATCH_END, &logs));
+        }
+        if (stop_asked(f)) {
+            if (f->progress.batch < steps) {
+                *stopped = true;
+                return save(f, NULL, false);
+            }
+        } else if (dlt_save_requested() ||
+                   (save_every > 0 && dlt_seconds_since(f->last_save_ns) >= save_every)) {
+            if (f->progress.batch < steps) { /* the end of the epoch saves anyway */
+                DLT_TRY(save(f, NULL, false));
+            }
+        }
+    }
+    return DLT_OK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const dlt_log_entry *)a)->name, ((const dlt_log_entry *)b)->name);
+}
+
+static void sort_logs(dlt_logs *logs)
+{
+    for (int i = 1; i < logs->count; i++) { /* short and nearly sorted */
+        const dlt_log_entry e = logs->at[i];
+        int k = i;
+        for (; k > 0 && by_name(&e, &logs->at[k - 1]) < 0; k--) {
+            logs->at[k] = logs->at[k - 1];
+        }
+        logs->at[k] = e;
+    }
+}
+
+/* Ends a validation early, where a test asks for it. */
+static dlt_status stop_after_first(void *context, const dlt_batch *batch, int slot, dlt_diag *diag)
+{
+    (void)context;
+    (void)batch;
+    (void)slot;
+    (void)diag;
+    return DLT_E_STOPPED;
+}
+
+static bool validation_due(const fit *f)
+{
+    return f->spec->data.validation != NULL && (f->progress.epoch + 1) % f->spec->fit.validation_freq == 0;
+}
+
+/* Adds val_ values to the logs; *stopped: a signal came. */
+static dlt_status validate(fit *f, dlt_logs *logs, bool *stopped)
+{
+    const int64_t limit = f->spec->fit.validation_steps.set ? f->spec->fit.validation_steps.value : 0;
+    const bool planted = f->options->stop_in_validation == f->progress.epoch + 1;
+    int count = 0;
+    const dlt_status status = dlt_session_evaluate(f->session, DLT_VALIDATION, limit, dlt_stop_flag(),
+                                                   planted ? stop_after_first : NULL, NULL, f->diag);
+    *stopped = status == DLT_E_STOPPED;
+    if (*stopped) {
+        return DLT_OK;
+    }
+    DLT_TRY(status);
+    DLT_TRY(dlt_engine_metrics(f->engine, true, logs->at + logs->count, MAX_LOGS - 1 - logs->count, &count,
+                               f->diag));
+    logs->count += count;
+    return DLT_OK;
+}
+
+/* ---- logs ---- */
+
+/* The columns of history.csv are fixed: everything that a complete epoch logs. */
+static void history_header(const fit *f, const dlt_logs *logs, dlt_buf *out)
+{
+    (void)f;
+    dlt_buf_string(out, "epoch");
+    for (int i = 0; i < logs->count; i++) {
+        dlt_buf_printf(out, ",%s", logs->at[i].name);
+    }
+    dlt_buf_string(out, "\r\n");
+}
+
+static void history_row(const fit *f, const dlt_logs *names, const dlt_logs *logs, dlt_buf *out)
+{
+    char number[40];
+    dlt_buf_printf(out, "%lld", (long long)f->progress.epoch);
+    for (int i = 0; i < names->count; i++) {
+        const dlt_log_entry *e = dlt_logs_find(logs, names->at[i].name);
+        if (e == NULL) {
+            dlt_buf_string(out, ",NA");
+        } else {
+            dlt_format_float((float)e->value, number, sizeof number);
+            dlt_buf_printf(out, ",%s", number);
+        }
+    }
+    dlt_buf_string(out, "\r\n");
+}
+
+static void metrics_line(const fit *f, const dlt_logs *logs, dlt_buf *out)
+{
+    dlt_json j;
+    dlt_json_init(&j, out, 0);
+    dlt_json_open(&j, '{');
+    dlt_json_key_int(&j, "epoch", f->progress.epoch);
+    dlt_json_key_int(&j, "step", f->progress.step);
+    for (int i = 0; i < logs->count; i++) {
+        dlt_json_key(&j, logs->at[i].name);
+        dlt_json_float(&j, (float)logs->at[i].value);
+    }
+    dlt_json_close(&j, '}');
+    dlt_buf_char(out, '\n');
+}
+
+/* All names that an epoch with validation has, sorted, learning_rate included. */
+static void all_names(fit *f, const dlt_logs *logs, dlt_log_entry *room, dlt_logs *names)
+{
+    *names = (dlt_logs){.room = MAX_LOGS, .at = room};
+    names->count = dlt_metric_log_names(f->engine->metrics, false, room, MAX_LOGS / 2);
+    if (f->spec->data.validation != NULL) {
+        names->count += dlt_metric_log_names(f->engine->metrics, true, room + names->count, MAX_LOGS / 2);
+    }
+    for (int i = 0; i < logs->count; i++) {
+        if (dlt_logs_find(names, logs->at[i].name) == NULL) {
+            dlt_logs_set(names, logs->at[i].name, 0, DLT_NO_DIRECTION);
+        }
+    }
+    sort_logs(names);
+}
+
+static dlt_status write_logs(fit *f, const dlt_logs *logs, const dlt_fit_epoch *epoch)
+{
+    static const char *const timing = "{\"epoch\": %lld, \"seconds\": %.3f, \"train_seconds\": %.3f, "
+                                      "\"rows_per_second\": %.1f, \"waiting\": %.4f}\n";
+    if (f->path == NULL) {
+        return DLT_OK;
+    }
+    dlt_buf text = {0};
+    dlt_log_entry room[MAX_LOGS];
+    dlt_logs names;
+    all_names(f, logs, room, &names);
+    if (f->progress.history_bytes == 0) {
+        history_header(f, &names, &text);
+    }
+    history_row(f, &names, logs, &text);
+    dlt_status status = text.failed ? dlt_fail_memory(f->diag)
+                                    : dlt_run_log_append(f->history, text.data, text.length, f->diag);
+    dlt_buf_reset(&text);
+    metrics_line(f, logs, &text);
+    if (status == DLT_OK) {
+        status = text.failed ? dlt_fail_memory(f->diag)
+                             : dlt_run_log_append(f->metrics, text.data, text.length, f->diag);
+    }
+    dlt_buf_reset(&text);
+    dlt_buf_printf(&text, timing, (long long)f->progress.epoch, epoch->seconds, epoch->train_seconds,
+                   epoch->train_seconds > 0 ? (double)epoch->rows / epoch->train_seconds : 0, epoch->waiting);
+    if (status == DLT_OK) {
+        status = text.failed ? dlt_fail_memory(f->diag)
+                             : dlt_run_log_append(f->timing, text.data, text.length, f->diag);
+    }
+    dlt_buf_release(&text);
+    f->progress.history_bytes = dlt_run_log_bytes(f->history);
+    f->progress.metrics_bytes = dlt_run_log_bytes(f->metrics);
+    return status;
+}
+
+/* ---- what is best ---- */
+
+static dlt_status note_best(fit *f, const dlt_logs *logs, bool *best)
+{
+    const dlt_log_entry *e = f->monitor != NULL ? dlt_logs_find(logs, f->monitor) : NULL;
+    *best = false;
+    if (e == NULL || isnan(e->value)) {
+        return DLT_OK;
+    }
+    const double old = f->progress.best;
+    *best = isnan(old) || (f->larger_is_better ? e->value > old : e->value < old);
+    if (!*best) {
+        return DLT_OK;
+    }
+    f->progress.best = e->value;
+    f->progress.best_epoch = f->progress.epoch;
+    f->progress.best_step = f->progress.step;
+    return dlt_saver_mark_best(f->saver, f->progress.step, f->diag);
+}
+
+static void choose_monitor(fit *f)
+{
+    int mode = 0;
+    dlt_log_entry room[MAX_LOGS];
+    dlt_logs none = {0}, names;
+    f->monitor = dlt_best_monitor(&f->spec->fit.callbacks, f->spec->data.validation != NULL, &mode);
+    all_names(f, &none, room, &names);
+    const dlt_log_entry *e = f->monitor != NULL ? dlt_logs_find(&names, f->monitor) : NULL;
+    f->larger_is_better = mode == 2 || (mode == 0 && e != NULL && e->direction == DLT_LARGER_IS_BETTER);
+}
+
+/* ---- the loop ---- */
+
+/* After an epoch's batches: validation, callbacks, logs. *stopped: a signal came during the validation. */
+static dlt_status end_epoch(fit *f, int64_t start_ns, double train_seconds, double waiting, int64_t rows,
+                            bool *stopped)
+{
+    dlt_logs logs = {.room = MAX_LOGS, .at = f->all_logs};
+    DLT_TRY(dlt_engine_metrics(f->engine, false, f->train_logs, MAX_LOGS, &f->train_count, f->diag));
+    memcpy(logs.at, f->train_logs, (size_t)f->train_count * sizeof *logs.at);
+    logs.count = f->train_count;
+    if (validation_due(f)) {
+        DLT_TRY(validate(f, &logs, stopped));
+        if (*stopped) {
+            return DLT_OK; /* what stands before the validation is saved: it will be done again */
+        }
+    }
+    sort_logs(&logs);
+    DLT_TRY(call_back(f, DLT_EVENT_EPOCH_END, &logs));
+    dlt_fit_epoch epoch = {.epoch = f->progress.epoch,
+                           .epochs = f->spec->fit.epochs,
+                           .logs = &logs,
+                           .seconds = dlt_seconds_since(start_ns),
+                           .train_seconds = train_seconds,
+                           .waiting = waiting,
+                           .rows = rows,
+                           .monitor = f->monitor};
+    DLT_TRY(note_best(f, &logs, &epoch.best));
+    DLT_TRY(write_logs(f, &logs, &epoch));
+    if (f->options->events.epoch != NULL) {
+        f->options->events.epoch(f->options->events.context, &epoch);
+    }
+    return DLT_OK;
+}
+
+static dlt_status run_epoch(fit *f, bool *stopped)
+{
+    const int64_t start = dlt_clock_ns();
+    const int64_t steps_asked = f->spec->fit.steps_per_epoch.set ? f->spec->fit.steps_per_epoch.value : 0;
+    const int64_t first_batch = f->progress.batch;
+    double train_seconds = 0, waiting = 0;
+    int64_t rows = 0;
+    if (!f->progress.trained) {
+        bool is_short = false;
+        const dlt_cursor begin = {f->progress.cursor.pass, f->progress.cursor.batch - f->progress.batch};
+        const int64_t steps = dlt_epoch_steps(begin, f->session->batches_in_pass, steps_asked, &is_short);
+        if (is_short) {
+            say(f, DLT_WARNING,
+                "the data end before steps_per_epoch batches: this epoch is short, as in Keras");
+        }
+        if (first_batch == 0) {
+            DLT_TRY(dlt_engine_zero_metrics(f->engine, f->diag));
+            DLT_TRY(call_back(f, DLT_EVENT_EPOCH_BEGIN, &(dlt_logs){0}));
+        }
+        const dlt_loader_stats before = dlt_loader_statistics(f->feed.loader);
+        DLT_TRY(train_epoch(f, steps, stopped));
+        if (*stopped) {
+            return DLT_OK;
+        }
+        const dlt_loader_stats after = dlt_loader_statistics(f->feed.loader);
+        train_seconds = dlt_seconds_since(start);
+        waiting = train_seconds > 0 ? (double)(after.wait_ns - before.wait_ns) * 1e-9 / train_seconds : 0;
+        rows = (f->progress.batch - first_batch) * f->session->batch;
+        if (f->session->train_rows >= 0 && f->progress.cursor.batch == 0 &&
+            f->session->train_rows % f->session->batch != 0) {
+            rows -= f->session->batch - f->session->train_rows % f->session->batch;
+        }
+        f->progress.trained = true;
+        DLT_TRY(save(f, NULL, false));
+        if (stop_asked(f)) {
+            *stopped = true;
+            return DLT_OK;
+        }
+    }
+    DLT_TRY(end_epoch(f, start, train_seconds, waiting, rows, stopped));
+    if (!*stopped) {
+        f->progress.epoch++;
+        f->progress.batch = 0;
+        f->progress.trained = false;
+        DLT_TRY(write_info(f, "running"));
+    }
+    return DLT_OK;
+}
+
+static dlt_status evaluate_test(fit *f)
+{
+    if (f->spec->data.test == NULL || f->options->no_run) {
+        return DLT_OK;
+    }
+    const dlt_status status =
+        dlt_session_evaluate(f->session, DLT_TEST, 0, dlt_stop_flag(), NULL, NULL, f->diag);
+    if (status == DLT_E_STOPPED) {
+        return DLT_OK; /* fit is over and saved; the figures can be had from `evaluate` */
+    }
+    DLT_TRY(status);
+    DLT_TRY(dlt_engine_metrics(f->engine, false, f->result->test, (int)DLT_COUNT(f->result->test),
+                               &f->result->test_count, f->diag));
+    for (int i = 0; i < f->result->test_count; i++) { /* names must outlive the session */
+        f->result->test[i].name = dlt_arena_string(f->arena, f->result->test[i].name);
+    }
+    f->result->has_test = true;
+    return DLT_OK;
+}
+
+/* The end of fit: what callbacks and averages make of the weights, saved as the run's final ones. */
+static dlt_status end_training(fit *f)
+{
+    DLT_TRY(call_back(f, DLT_EVENT_TRAIN_END, &(dlt_logs){0}));
+    if (f->engine->programs[DLT_RUN_FINISH].program != NULL) {
+        bool finite = true;
+        DLT_TRY(dlt_engine_run(f->engine, DLT_RUN_FINISH, 0, &finite, f->diag));
+    }
+    DLT_TRY(dlt_engine_hash(f->engine, DLT_SAVED_WEIGHTS, f->result->weights_hash, f->diag));
+    DLT_TRY(dlt_engine_hash(f->engine, DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER | DLT_SAVED_STATE,
+                            f->result->hash, f->diag));
+    if (f->path != NULL) {
+        const char *final = dlt_final_weights_of(f->path, f->arena);
+        f->progress.finished = true;
+        if (final == NULL) {
+            return dlt_fail_memory(f->diag);
+        }
+        DLT_TRY(save(f, final, false));
+        DLT_TRY(dlt_saver_wait(f->saver, f->diag));
+    }
+    DLT_TRY(evaluate_test(f));
+    return write_info(f, "done");
+}
+
+static dlt_status loop(fit *f)
+{
+    bool stopped = false;
+    if (!f->resuming) {
+        f->progress.epoch = f->spec->fit.initial_epoch;
+        f->progress.best = (double)NAN;
+        f->progress.best_epoch = -1;
+        DLT_TRY(call_back(f, DLT_EVENT_TRAIN_BEGIN, &(dlt_logs){0}));
+    }
+    DLT_TRY(
+        dlt_session_feed(f->session, DLT_TRAIN, f->engine->main, f->progress.cursor, 0, &f->feed, f->diag));
+    f->last_save_ns = dlt_clock_ns();
+    while (f->progress.epoch < f->spec->fit.epochs && !f->stop && !stopped) {
+        DLT_TRY(run_epoch(f, &stopped));
+    }
+    if (stopped) {
+        f->result->outcome = DLT_FIT_STOPPED;
+        DLT_TRY(dlt_saver_wait(f->saver, f->diag));
+        return write_info(f, "stopped");
+    }
+    DLT_TRY(end_training(f));
+    return f->stop_status;
+}
+
+static void tell_start(fit *f, const char *why_not)
+{
+    if (f->options->events.start == NULL) {
+        return;
+    }
+    const dlt_fit_start start = {.session = f->session,
+                                 .run = f->path,
+                                 .log = f->log,
+                                 .parameters = dlt_variables_count_weights(f->engine->variables, false),
+                                 .planned_bytes = dlt_engine_bytes(f->engine),
+                                 .layers = (int)f->spec->layers.count,
+                                 .resumed = f->resuming,
+                                 .progress = &f->progress,
+                                 .exact = why_not == NULL,
+                                 .why_not = why_not};
+    f->options->events.start(f->options->events.context, &start);
+}
+
+static dlt_status begin(fit *f)
+{
+    const char *why_not = NULL;
+    const size_t before = dlt_diag_size(f->diag);
+    DLT_TRY(find_run(f));
+    if (f->result->outcome == DLT_FIT_DONE_BEFORE) {
+        return DLT_OK;
+    }
+    if (f->spec->loss == NULL) {
+        return dlt_fail(f->diag, DLT_E_CONFIG, dlt_run_spec_pos(f->run, "loss"), "fit needs a loss:");
+    }
+    if (f->checkpoint != NULL) {
+        f->resuming = true;
+        DLT_TRY(dlt_saved_meta_read(f->checkpoint, f->arena, &f->loaded, f->diag));
+    }
+    f->callbacks = dlt_callback_set_create(f->arena, &f->spec->fit.callbacks);
+    if (f->callbacks == NULL) {
+        return dlt_fail_memory(f->diag);
+    }
+    DLT_TRY(open_session(f));
+    if (f->resuming) {
+        DLT_TRY(check_resumed(f, &why_not));
+    }
+    dlt_buf config = {0};
+    dlt_spec_dump(f->run, DLT_DUMP_DEFAULTS, &config);
+    f->config = config.failed ? NULL : dlt_arena_string(f->arena, dlt_buf_text(&config));
+    dlt_buf_release(&config);
+    if (f->config == NULL) {
+        return dlt_fail_memory(f->diag);
+    }
+    DLT_TRY(load_state(f));
+    choose_monitor(f);
+    DLT_TRY(enter_run(f));
+    DLT_TRY(open_saver(f));
+    tell_notes(f, before);
+    tell_start(f, why_not);
+    return DLT_OK;
+}
+
+static void fill_result(fit *f)
+{
+    dlt_fit_result *r = f->result;
+    snprintf(r->run, sizeof r->run, "%s", f->path != NULL ? f->path : "");
+    snprintf(r->monitor, sizeof r->monitor, "%s",
+             f->monitor != NULL        ? f->monitor
+             : f->info.monitor != NULL ? f->info.monitor
+                                       : "");
+    if (r->outcome == DLT_FIT_DONE_BEFORE) {
+        r->epochs_done = f->info.epochs_done;
+        r->best = f->info.best;
+        r->best_epoch = -1;
+        return;
+    }
+    r->epochs_done = f->progress.epoch;
+    r->steps = f->progress.step;
+    r->best = f->progress.best;
+    r->best_epoch = f->progress.best_epoch;
+}
+
+dlt_status dlt_fit(const dlt_run_spec *run, const dlt_catalogue *catalogue, const dlt_fit_options *options,
+                   dlt_arena *arena, dlt_fit_result *result, dlt_diag *diag)
+{
+    const int64_t start = dlt_clock_ns();
+    *result = (dlt_fit_result){.best = (double)NAN, .best_epoch = -1};
+    fit f = {.run = run,
+             .spec = &run->value,
+             .catalogue = catalogue,
+             .options = options,
+             .result = result,
+             .diag = diag,
+             .arena = arena,
+             .progress = {.best = (double)NAN, .best_epoch = -1}};
+    f.scratch = dlt_arena_create();
+    dlt_status status = f.scratch != NULL ? begin(&f) : dlt_fail_memory(diag);
+    if (status == DLT_OK && result->outcome != DLT_FIT_DONE_BEFORE) {
+        status = loop(&f);
+        if (status != DLT_OK && f.path != NULL) {
+            dlt_saver_wait(f.saver, diag);
+            write_info(&f, "failed");
+        }
+    }
+    fill_result(&f);
+    result->seconds = dlt_seconds_since(start);
+    if (status == DLT_OK && options->events.end != NULL) {
+        options->events.end(options->events.context, result);
+    }
+    dlt_feed_close(&f.feed);
+    dlt_saver_destroy(f.saver);
+    dlt_checkpoint_close(f.checkpoint);
+    dlt_frame_destroy(f.loaded.frame);
+    dlt_run_log_close(f.history);
+    dlt_run_log_close(f.metrics);
+    dlt_run_log_close(f.timing);
+    dlt_run_log_close(f.log);
+    dlt_run_lock_release(f.lock);
+    dlt_session_close(f.session);
+    dlt_arena_destroy(f.scratch);
+    return status;
+}

@@ -1,0 +1,51 @@
+/* trainer/proofs.h: proofs and tools on the user's own model: gradient check, times, a step looked at node by
+ * node. */
+#ifndef DLT_TRAINER_PROOFS_H
+#define DLT_TRAINER_PROOFS_H
+
+#include "trainer/session.h"
+
+/** Loads one batch of a set into slot `slot` of a program (the first batch of the first pass). */
+dlt_status dlt_load_batch(dlt_session *session, dlt_set set, dlt_run_program program, int64_t skip,
+                          dlt_batch *batch, int *slot, dlt_feed *feed, dlt_diag *diag);
+
+typedef struct dlt_gradcheck_row {
+    const char *weight; /* path of the variable */
+    dlt_pos pos;
+    int64_t checked; /* elements */
+    int64_t kinks;   /* of them: the loss has a kink in that very point, and the gradient lies between its two
+                        slopes */
+    double worst;    /* largest |analytic - numeric| / max(1, |analytic|) */
+    double analytic, numeric; /* there */
+    int64_t element;
+    bool good; /* worst <= 1e-6 (double) */
+} dlt_gradcheck_row;
+
+/**
+ * Compares the gradient of each weight with central differences, in double, on one batch: up to `per_weight`
+ * elements of each, spread over it. session: opened with real F64, train. rows lives in the session's arena.
+ */
+dlt_status dlt_gradcheck(dlt_session *session, int64_t per_weight, const dlt_gradcheck_row **rows, int *count,
+                         dlt_diag *diag);
+
+typedef struct dlt_time_row {
+    const char *layer;
+    dlt_pos pos;
+    double forward, backward, update; /* seconds a step */
+    double flops, bytes;
+    const char *kernel; /* of its most costly node */
+} dlt_time_row;
+
+typedef struct dlt_timing {
+    double step; /* seconds, the median of whole steps */
+    double fastest;
+    int64_t steps, allocations; /* measured; allocations while they ran */
+    int64_t launches;
+    int count;
+    const dlt_time_row *rows; /* in order of the layers */
+} dlt_timing;
+
+/** Times the training step on one batch: whole steps first, then node by node. */
+dlt_status dlt_time_step(dlt_session *session, int64_t steps, dlt_timing *timing, dlt_diag *diag);
+
+#endif

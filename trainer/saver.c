@@ -1,0 +1,734 @@
+/* trainer/saver.c: checkpoints of a run. */
+#include "trainer/saver.h"
+
+#include "base/alloc.h"
+#include "base/json.h"
+#include "base/num.h"
+#include "io/file.h"
+#include "io/yaml.h"
+#include "trainer/signals.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { ALL_KINDS = DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER | DLT_SAVED_STATE };
+
+/* One write, as the writer sees it: a copy of everything. */
+typedef struct job {
+    char *path; /* NULL: step-N of the folder */
+    bool weights_only;
+    dlt_progress progress;
+    char *meta; /* JSON */
+    char *config, *device, *data_digest;
+    dlt_buf frame, fitted;
+    dlt_callback_state *states;
+    int state_count;
+    bool kept;
+    int64_t kept_epoch;
+} job;
+
+struct dlt_saver {
+    dlt_engine *engine;
+    dlt_arena *arena;
+    const dlt_saved *list; /* weights, optimizer, state */
+    int count, weights;    /* of them the first so many are weights */
+    const char **groups;   /* vars groups: layers without weights too */
+    const char **group_names;
+    int group_count;
+    int64_t *offsets; /* of each array in the snapshot */
+    int64_t bytes, weight_bytes;
+    char *snapshot, *kept_snapshot;
+    dlt_kept_weights kept;
+    dlt_checkpoint_folder *folder;
+    const char *folder_path;
+    size_t keep;
+    int64_t last_saved; /* step of the newest file of the folder; -1: none */
+
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool has_job, stopping, trial;
+    job job;
+    dlt_diag *problems; /* of the writer */
+    dlt_status status;  /* of the last job */
+};
+
+/* ---- the groups of a weights file ---- */
+
+/* Collects the group of each layer, with the layer's name as Keras' `name` attribute has it. */
+typedef struct collector {
+    dlt_saver *saver;
+    int room;
+    bool failed;
+} collector;
+
+static void add_group(collector *c, const char *path, const char *name)
+{
+    dlt_saver *s = c->saver;
+    if (s->group_count == c->room) {
+        const int room = c->room > 0 ? 2 * c->room : 32;
+        const char **groups = dlt_arena_alloc(s->arena, (size_t)room, sizeof *groups);
+        const char **names = dlt_arena_alloc(s->arena, (size_t)room, sizeof *names);
+        if (groups == NULL || names == NULL) {
+            c->failed = true;
+            return;
+        }
+        if (s->group_count > 0) {
+            memcpy(groups, s->groups, (size_t)s->group_count * sizeof *groups);
+            memcpy(names, s->group_names, (size_t)s->group_count * sizeof *names);
+        }
+        s->groups = groups;
+        s->group_names = names;
+        c->room = room;
+    }
+    s->groups[s->group_count] = path;
+    s->group_names[s->group_count++] = name;
+}
+
+/* ---- the JSON of a checkpoint ---- */
+
+static void put_progress(dlt_buf *out, const dlt_progress *p)
+{
+    dlt_json j;
+    dlt_json_init(&j, out, 0);
+    dlt_json_open(&j, '{');
+    dlt_json_key_string(&j, "version", DLT_VERSION);
+    dlt_json_key_int(&j, "epoch", p->epoch);
+    dlt_json_key_int(&j, "batch", p->batch);
+    dlt_json_key_int(&j, "step", p->step);
+    dlt_json_key_int(&j, "pass", (int64_t)p->cursor.pass);
+    dlt_json_key_int(&j, "pass_batch", p->cursor.batch);
+    dlt_json_key_bool(&j, "trained", p->trained);
+    dlt_json_key_bool(&j, "finished", p->finished);
+    dlt_json_key_int(&j, "history_bytes", p->history_bytes);
+    dlt_json_key_int(&j, "metrics_bytes", p->metrics_bytes);
+    dlt_json_key_double(&j, "best", p->best);
+    dlt_json_key_int(&j, "best_epoch", p->best_epoch);
+    dlt_json_key_int(&j, "best_step", p->best_step);
+    dlt_json_key_int(&j, "skipped", p->skipped);
+    dlt_json_close(&j, '}');
+}
+
+/* Names and lengths before the values, so that a reader knows what it gets (docs/checkpoint-format.md). */
+static void put_fitted(dlt_buf *out, const dlt_fitted *fitted)
+{
+    const size_t count = fitted != NULL ? fitted->count : 0;
+    dlt_put_u64(out, count);
+    for (size_t i = 0; i < count; i++) {
+        const dlt_fitted_entry *e = &fitted->entries[i];
+        dlt_put_text(out, e->name, strlen(e->name));
+        dlt_put_u64(out, e->numbers != NULL ? 0 : 1);
+        dlt_put_u64(out, e->count);
+        for (size_t k = 0; k < e->count; k++) {
+            if (e->numbers != NULL) {
+                dlt_put_double(out, e->numbers[k]);
+            } else {
+                dlt_put_text(out, e->texts[k], strlen(e->texts[k]));
+            }
+        }
+    }
+}
+
+static dlt_status get_fitted(const char *data, size_t bytes, dlt_arena *arena, dlt_fitted *fitted,
+                             dlt_diag *diag)
+{
+    dlt_get in = {.at = (const unsigned char *)data, .end = (const unsigned char *)data + bytes};
+    *fitted = (dlt_fitted){.arena = arena};
+    const int64_t entries = dlt_get_count(&in, (int64_t)bytes);
+    for (int64_t i = 0; i < entries && !in.bad; i++) {
+        size_t length = 0;
+        const char *name = dlt_get_text(&in, 4096, &length);
+        const char *kept = in.bad ? NULL : dlt_arena_copy(arena, name, length);
+        const bool texts = dlt_get_count(&in, 1) == 1;
+        const int64_t count = dlt_get_count(&in, (in.end - in.at) / 8);
+        double *numbers = dlt_arena_alloc(arena, texts ? 0 : (size_t)count, sizeof *numbers);
+        const char **strings = dlt_arena_alloc(arena, texts ? (size_t)count : 0, sizeof *strings);
+        for (int64_t k = 0; k < count && !in.bad && numbers != NULL && strings != NULL; k++) {
+            if (texts) {
+                const char *text = dlt_get_text(&in, bytes, &length);
+                strings[k] = in.bad ? "" : dlt_arena_copy(arena, text, length);
+            } else {
+                numbers[k] = dlt_get_double(&in);
+            }
+        }
+        if (in.bad) {
+            break;
+        }
+        const bool added = kept != NULL && !dlt_arena_failed(arena) &&
+                           (texts ? dlt_fitted_texts(fitted, kept, strings, (size_t)count)
+                                  : dlt_fitted_numbers(fitted, kept, numbers, (size_t)count));
+        if (!added) {
+            return dlt_fail_memory(diag);
+        }
+    }
+    if (in.bad || in.at != in.end) {
+        return dlt_fail(diag, DLT_E_CHECKPOINT, (dlt_pos){0}, "the checkpoint's preprocessing is damaged");
+    }
+    return DLT_OK;
+}
+
+/* ---- the writer ---- */
+
+static void release_job(job *j)
+{
+    dlt_free(j->path);
+    dlt_free(j->meta);
+    dlt_free(j->config);
+    dlt_free(j->device);
+    dlt_free(j->data_digest);
+    dlt_free(j->states);
+    dlt_buf_release(&j->frame);
+    dlt_buf_release(&j->fitted);
+    *j = (job){0};
+}
+
+static const char *rooted(char *room, size_t size, const char *path)
+{
+    snprintf(room, size, "/%s", path);
+    return room;
+}
+
+static dlt_status write_arrays(const dlt_saver *s, const job *j, dlt_checkpoint_writer *w, dlt_diag *diag)
+{
+    char path[1024];
+    for (int i = 0; i < s->group_count; i++) {
+        DLT_TRY(dlt_checkpoint_group(w, rooted(path, sizeof path, s->groups[i]), s->group_names[i], diag));
+    }
+    const int count = j->weights_only ? s->weights : s->count;
+    if (!j->weights_only && s->engine->spec->optimizer != NULL) {
+        char snake[128];
+        dlt_snake_case(s->engine->spec->optimizer->kind->name, snake, sizeof snake);
+        DLT_TRY(dlt_checkpoint_group(w, "/optimizer/vars", snake, diag));
+    }
+    DLT_TRY(dlt_checkpoint_group(w, "/vars", s->engine->spec->name, diag));
+    for (int i = 0; i < count; i++) {
+        const dlt_saved *a = &s->list[i];
+        DLT_TRY(dlt_checkpoint_add(w, rooted(path, sizeof path, a->path), a->variable->type, &a->shape,
+                                   s->snapshot + s->offsets[i], diag));
+    }
+    for (int i = 0; i < s->weights && j->kept && !j->weights_only; i++) { /* EarlyStopping's best */
+        const dlt_saved *a = &s->list[i];
+        snprintf(path, sizeof path, "/dltrain/kept/%s", a->path);
+        DLT_TRY(dlt_checkpoint_add(w, path, a->variable->type, &a->shape, s->kept_snapshot + s->offsets[i],
+                                   diag));
+    }
+    return DLT_OK;
+}
+
+static dlt_status write_meta(const job *j, dlt_checkpoint_writer *w, dlt_diag *diag)
+{
+    char path[64];
+    DLT_TRY(dlt_checkpoint_text(w, "progress", j->meta, strlen(j->meta), diag));
+    DLT_TRY(dlt_checkpoint_text(w, "config", j->config, strlen(j->config), diag));
+    DLT_TRY(dlt_checkpoint_text(w, "device", j->device, strlen(j->device), diag));
+    DLT_TRY(dlt_checkpoint_text(w, "data", j->data_digest, strlen(j->data_digest), diag));
+    DLT_TRY(dlt_checkpoint_text(w, "frame", j->frame.data, j->frame.length, diag));
+    DLT_TRY(dlt_checkpoint_text(w, "preprocess", j->fitted.data, j->fitted.length, diag));
+    const dlt_shape scalar = dlt_scalar();
+    if (j->kept) {
+        DLT_TRY(dlt_checkpoint_add(w, "/dltrain/kept/epoch", DLT_I64, &scalar, &j->kept_epoch, diag));
+    }
+    const int64_t states = j->state_count;
+    DLT_TRY(dlt_checkpoint_add(w, "/dltrain/callbacks/count", DLT_I64, &scalar, &states, diag));
+    for (int i = 0; i < j->state_count; i++) {
+        const dlt_callback_state *state = &j->states[i];
+        const dlt_shape numbers = DLT_SHAPE((int64_t)DLT_COUNT(state->number));
+        const dlt_shape integers = DLT_SHAPE((int64_t)DLT_COUNT(state->integer));
+        const dlt_shape text = DLT_SHAPE((int64_t)sizeof state->text);
+        snprintf(path, sizeof path, "/dltrain/callbacks/%d/number", i);
+        DLT_TRY(dlt_checkpoint_add(w, path, DLT_F64, &numbers, state->number, diag));
+        snprintf(path, sizeof path, "/dltrain/callbacks/%d/integer", i);
+        DLT_TRY(dlt_checkpoint_add(w, path, DLT_I64, &integers, state->integer, diag));
+        snprintf(path, sizeof path, "/dltrain/callbacks/%d/text", i);
+        DLT_TRY(dlt_checkpoint_add(w, path, DLT_U8, &text, state->text, diag));
+    }
+    return DLT_OK;
+}
+
+static dlt_status write_job(dlt_saver *s, dlt_diag *diag)
+{
+    const job *j = &s->job;
+    char name[DLT_CHECKPOINT_NAME];
+    dlt_checkpoint_writer *w = NULL;
+    dlt_checkpoint_name(j->progress.step, name);
+    char *path = j->path != NULL ? dlt_path_join("", j->path) : dlt_path_join(s->folder_path, name);
+    if (path == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    dlt_status status = dlt_checkpoint_begin(path, &w, diag);
+    if (status == DLT_OK) {
+        if (j->path != NULL) {
+            dlt_checkpoint_may_replace(w);
+        }
+        status = write_arrays(s, j, w, diag);
+        if (status == DLT_OK && !j->weights_only) {
+            status = write_meta(j, w, diag);
+        }
+        if (status == DLT_OK) {
+            dlt_signals_hold(); /* a second Ctrl-C does not cut the rename */
+            status = dlt_checkpoint_finish(w, diag);
+            dlt_signals_release();
+        } else {
+            dlt_checkpoint_abandon(w);
+        }
+    }
+    dlt_free(path);
+    if (status == DLT_OK && j->path == NULL) {
+        dlt_checkpoint_trust(s->folder, j->progress.step);
+        status = dlt_checkpoint_link(s->folder, "last.weights.h5", j->progress.step, diag);
+        if (status == DLT_OK) {
+            status = dlt_checkpoint_retain(s->folder, s->keep, diag);
+        }
+    }
+    return status;
+}
+
+static void *writer_main(void *argument)
+{
+    dlt_saver *s = argument;
+    pthread_mutex_lock(&s->lock);
+    for (;;) {
+        while (!s->has_job && !s->trial && !s->stopping) {
+            pthread_cond_wait(&s->changed, &s->lock);
+        }
+        if (!s->has_job && !s->trial) {
+            break;
+        }
+        const bool trial = s->trial;
+        pthread_mutex_unlock(&s->lock);
+        double seconds = 0;
+        const dlt_status status = trial ? dlt_checkpoint_trial(s->folder, s->bytes, &seconds, s->problems)
+                                        : write_job(s, s->problems);
+        pthread_mutex_lock(&s->lock);
+        s->status = s->status == DLT_OK ? status : s->status;
+        if (trial) {
+            s->trial = false;
+        } else {
+            release_job(&s->job);
+            s->has_job = false;
+        }
+        pthread_cond_broadcast(&s->changed);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+/* ---- the saver ---- */
+
+static dlt_status prepare(dlt_saver *s, dlt_diag *diag)
+{
+    collector c = {.saver = s};
+    int total = 0;
+    DLT_TRY(dlt_saved_list(s->arena, s->engine->variables, s->engine->spec->optimizer, DLT_SAVED_WEIGHTS,
+                           &s->list, &s->weights, diag));
+    const unsigned which = s->engine->options.train ? ALL_KINDS : DLT_SAVED_WEIGHTS;
+    DLT_TRY(dlt_saved_list(s->arena, s->engine->variables, s->engine->spec->optimizer, which, &s->list,
+                           &total, diag));
+    s->count = total;
+    s->offsets = dlt_arena_alloc(s->arena, (size_t)total + 1, sizeof *s->offsets);
+    if (s->offsets == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    for (int i = 0; i < total; i++) {
+        s->offsets[i] = s->bytes;
+        s->bytes +=
+            (dlt_shape_count(&s->list[i].shape) * (int64_t)dlt_dtype_size(s->list[i].variable->type) + 63) /
+            64 * 64;
+        s->weight_bytes = i < s->weights ? s->bytes : s->weight_bytes;
+    }
+    const dlt_graph *built = s->engine->programs[s->engine->main].built;
+    dlt_names seen = {.arena = s->arena};
+    for (int i = 0; i < built->group_count && !c.failed; i++) {
+        int64_t *times = dlt_names_at(&seen, built->groups[i].group, 0);
+        const char *path = dlt_arena_printf(s->arena, "%s/vars", built->groups[i].group);
+        c.failed = times == NULL || path == NULL;
+        if (!c.failed && (*times)++ == 0) { /* a layer that is used again opens its group again */
+            add_group(&c, path, built->groups[i].name);
+        }
+    }
+    return c.failed ? dlt_fail_memory(diag) : DLT_OK;
+}
+
+dlt_status dlt_saver_create(dlt_engine *engine, const char *folder, int64_t keep, bool keeps_weights,
+                            dlt_saver **out, dlt_diag *diag)
+{
+    *out = NULL;
+    dlt_saver *s = dlt_alloc_zeroed(1, sizeof *s);
+    if (s == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    *s = (dlt_saver){.engine = engine,
+                     .arena = dlt_arena_create(),
+                     .keep = keep < 2 ? 2 : (size_t)keep,
+                     .last_saved = -1,
+                     .problems = dlt_diag_create()};
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->changed, NULL);
+    dlt_status status = s->arena != NULL && s->problems != NULL ? prepare(s, diag) : dlt_fail_memory(diag);
+    if (status == DLT_OK) {
+        s->snapshot = dlt_alloc_aligned(64, (size_t)s->bytes);
+        s->kept.data = keeps_weights ? dlt_alloc_aligned(64, (size_t)s->weight_bytes) : NULL;
+        s->kept_snapshot = keeps_weights ? dlt_alloc_aligned(64, (size_t)s->weight_bytes) : NULL;
+        s->folder_path = folder != NULL ? dlt_arena_string(s->arena, folder) : NULL;
+        const bool fits =
+            s->snapshot != NULL && (!keeps_weights || (s->kept.data != NULL && s->kept_snapshot != NULL));
+        status = fits && (folder == NULL || s->folder_path != NULL) ? DLT_OK : dlt_fail_memory(diag);
+    }
+    if (status == DLT_OK && folder != NULL) {
+        status = dlt_checkpoint_folder_open(folder, &s->folder, diag);
+    }
+    if (status == DLT_OK) {
+        s->trial = s->folder != NULL;
+        s->started = pthread_create(&s->thread, NULL, writer_main, s) == 0;
+        status = s->started ? DLT_OK
+                            : dlt_fail(diag, DLT_E_INTERNAL, (dlt_pos){0},
+                                       "cannot start the thread that saves checkpoints");
+    }
+    if (status != DLT_OK) {
+        dlt_saver_destroy(s);
+        return status;
+    }
+    *out = s;
+    return DLT_OK;
+}
+
+void dlt_saver_destroy(dlt_saver *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    if (s->started) {
+        pthread_mutex_lock(&s->lock);
+        s->stopping = true;
+        pthread_cond_broadcast(&s->changed);
+        pthread_mutex_unlock(&s->lock);
+        pthread_join(s->thread, NULL);
+    }
+    release_job(&s->job);
+    dlt_checkpoint_folder_close(s->folder);
+    dlt_free(s->snapshot);
+    dlt_free(s->kept.data);
+    dlt_free(s->kept_snapshot);
+    dlt_diag_destroy(s->problems);
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->changed);
+    dlt_arena_destroy(s->arena);
+    dlt_free(s);
+}
+
+dlt_status dlt_saver_wait(dlt_saver *s, dlt_diag *diag)
+{
+    pthread_mutex_lock(&s->lock);
+    while (s->has_job || s->trial) {
+        pthread_cond_wait(&s->changed, &s->lock);
+    }
+    const dlt_status status = s->status;
+    s->status = DLT_OK;
+    for (size_t i = 0; i < dlt_diag_size(s->problems); i++) {
+        const dlt_message *m = dlt_diag_at(s->problems, i);
+        if (m->severity == DLT_ERROR) {
+            dlt_fail(diag, m->status, m->pos, "%s", m->text);
+        } else {
+            dlt_warn(diag, m->pos, "%s", m->text);
+        }
+    }
+    dlt_diag_reset(s->problems);
+    pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+static char *copied(const char *text)
+{
+    return dlt_path_join("", text != NULL ? text : "");
+}
+
+/* Fills the job; false when memory is refused. */
+static bool fill_job(dlt_saver *s, const dlt_saved_meta *meta, const char *path, bool weights_only)
+{
+    job *j = &s->job;
+    dlt_buf text = {0};
+    *j = (job){.weights_only = weights_only,
+               .progress = meta->progress,
+               .kept = s->kept.held,
+               .kept_epoch = s->kept.epoch};
+    put_progress(&text, &meta->progress);
+    j->meta = text.failed ? NULL : copied(text.data);
+    dlt_buf_release(&text);
+    j->path = path != NULL ? copied(path) : NULL;
+    j->config = copied(meta->config);
+    j->device = copied(meta->device);
+    j->data_digest = copied(meta->data_digest);
+    if (meta->frame != NULL) {
+        dlt_frame_write(meta->frame, &j->frame);
+    }
+    put_fitted(&j->fitted, meta->fitted);
+    j->state_count = meta->callbacks != NULL ? meta->callbacks->count : 0;
+    j->states = dlt_alloc_zeroed((size_t)j->state_count, sizeof *j->states);
+    if (j->states != NULL && j->state_count > 0) {
+        memcpy(j->states, meta->callbacks->states, (size_t)j->state_count * sizeof *j->states);
+    }
+    return j->meta != NULL && (path == NULL || j->path != NULL) && j->config != NULL && j->device != NULL &&
+           j->data_digest != NULL && j->states != NULL && !j->frame.failed && !j->fitted.failed;
+}
+
+dlt_status dlt_saver_save(dlt_saver *s, const dlt_saved_meta *meta, const char *path, bool weights_only,
+                          dlt_diag *diag)
+{
+    DLT_TRY(dlt_saver_wait(s, diag));
+    if (path == NULL && (s->folder == NULL || s->last_saved == meta->progress.step)) {
+        return DLT_OK; /* nowhere to save to, or nothing has changed since */
+    }
+    if (!fill_job(s, meta, path, weights_only)) {
+        release_job(&s->job);
+        return dlt_fail_memory(diag);
+    }
+    const int count = weights_only ? s->weights : s->count;
+    for (int i = 0; i < count; i++) {
+        DLT_TRY(dlt_engine_read(s->engine, &s->list[i], s->snapshot + s->offsets[i], diag));
+    }
+    if (s->kept.held) {
+        memcpy(s->kept_snapshot, s->kept.data, (size_t)s->weight_bytes);
+    }
+    if (path == NULL) {
+        s->last_saved = meta->progress.step;
+    }
+    pthread_mutex_lock(&s->lock);
+    s->has_job = true;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    return DLT_OK;
+}
+
+dlt_status dlt_saver_mark_best(dlt_saver *s, int64_t step, dlt_diag *diag)
+{
+    if (s->folder == NULL) {
+        return DLT_OK;
+    }
+    DLT_TRY(dlt_saver_wait(s, diag));
+    return dlt_checkpoint_link(s->folder, "best.weights.h5", step, diag);
+}
+
+int64_t dlt_saver_bytes(const dlt_saver *s)
+{
+    return s->bytes;
+}
+
+dlt_kept_weights *dlt_saver_kept(dlt_saver *s)
+{
+    return &s->kept;
+}
+
+dlt_checkpoint_folder *dlt_saver_folder(dlt_saver *s)
+{
+    return s->folder;
+}
+
+dlt_status dlt_saver_keep(dlt_saver *s, int64_t epoch, dlt_diag *diag)
+{
+    if (s->kept.data == NULL) {
+        return dlt_fail(diag, DLT_E_INTERNAL, (dlt_pos){0},
+                        "no room was taken for weights that a callback keeps");
+    }
+    for (int i = 0; i < s->weights; i++) {
+        DLT_TRY(dlt_engine_read(s->engine, &s->list[i], s->kept.data + s->offsets[i], diag));
+    }
+    s->kept.held = true;
+    s->kept.epoch = epoch;
+    return DLT_OK;
+}
+
+dlt_status dlt_saver_restore_kept(dlt_saver *s, dlt_diag *diag)
+{
+    for (int i = 0; i < s->weights && s->kept.held; i++) {
+        DLT_TRY(dlt_engine_write(s->engine, &s->list[i], s->kept.data + s->offsets[i], diag));
+    }
+    return DLT_OK;
+}
+
+/* ---- reading back ---- */
+
+static dlt_status read_text(dlt_checkpoint *c, dlt_arena *arena, const char *name, const char **text,
+                            size_t *bytes, dlt_diag *diag)
+{
+    char *data = NULL;
+    DLT_TRY(dlt_checkpoint_read_text(c, name, &data, bytes, diag));
+    *text = dlt_arena_copy(arena, data, *bytes);
+    dlt_free(data);
+    return *text != NULL ? DLT_OK : dlt_fail_memory(diag);
+}
+
+static int64_t int_of(const dlt_yaml *map, const char *key)
+{
+    const dlt_yaml *v = dlt_yaml_get(map, key);
+    int64_t n = 0;
+    return v != NULL && v->type == DLT_YAML_SCALAR && dlt_parse_i64(v->text, v->length, &n) ? n : 0;
+}
+
+static bool bool_of(const dlt_yaml *map, const char *key)
+{
+    const dlt_yaml *v = dlt_yaml_get(map, key);
+    return v != NULL && v->type == DLT_YAML_SCALAR && strcmp(v->text, "true") == 0;
+}
+
+static double double_of(const dlt_yaml *map, const char *key)
+{
+    const dlt_yaml *v = dlt_yaml_get(map, key);
+    double d = (double)NAN;
+    if (v != NULL && v->type == DLT_YAML_SCALAR && !dlt_parse_double(v->text, v->length, &d)) {
+        dlt_parse_special(v->text, v->length, &d);
+    }
+    return d;
+}
+
+static dlt_status get_progress(const char *text, size_t bytes, dlt_arena *arena, dlt_loaded_meta *meta,
+                               dlt_diag *diag)
+{
+    dlt_yaml *root = NULL;
+    if (dlt_yaml_parse(arena, "progress", text, bytes, &root, diag) != DLT_OK) {
+        return DLT_E_CHECKPOINT;
+    }
+    const dlt_yaml *version = dlt_yaml_get(root, "version");
+    meta->version = version != NULL && version->type == DLT_YAML_SCALAR ? version->text : "?";
+    meta->progress = (dlt_progress){.epoch = int_of(root, "epoch"),
+                                    .batch = int_of(root, "batch"),
+                                    .step = int_of(root, "step"),
+                                    .cursor = {(uint64_t)int_of(root, "pass"), int_of(root, "pass_batch")},
+                                    .trained = bool_of(root, "trained"),
+                                    .finished = bool_of(root, "finished"),
+                                    .history_bytes = int_of(root, "history_bytes"),
+                                    .metrics_bytes = int_of(root, "metrics_bytes"),
+                                    .best = double_of(root, "best"),
+                                    .best_epoch = int_of(root, "best_epoch"),
+                                    .best_step = int_of(root, "best_step"),
+                                    .skipped = int_of(root, "skipped")};
+    const dlt_progress *p = &meta->progress;
+    if (p->epoch < 0 || p->batch < 0 || p->step < 0 || p->cursor.batch < 0 || p->history_bytes < 0 ||
+        p->metrics_bytes < 0) {
+        return dlt_fail(diag, DLT_E_CHECKPOINT, (dlt_pos){0}, "the checkpoint's progress is damaged");
+    }
+    return DLT_OK;
+}
+
+dlt_status dlt_saved_meta_read(dlt_checkpoint *c, dlt_arena *arena, dlt_loaded_meta *meta, dlt_diag *diag)
+{
+    const char *text = NULL;
+    size_t bytes = 0, used = 0;
+    *meta = (dlt_loaded_meta){0};
+    DLT_TRY(read_text(c, arena, "progress", &text, &bytes, diag));
+    DLT_TRY(get_progress(text, bytes, arena, meta, diag));
+    DLT_TRY(read_text(c, arena, "config", &meta->config, &bytes, diag));
+    DLT_TRY(read_text(c, arena, "device", &meta->device, &bytes, diag));
+    DLT_TRY(read_text(c, arena, "data", &meta->data_digest, &bytes, diag));
+    DLT_TRY(read_text(c, arena, "preprocess", &text, &bytes, diag));
+    DLT_TRY(get_fitted(text, bytes, arena, &meta->fitted, diag));
+    DLT_TRY(read_text(c, arena, "frame", &text, &bytes, diag));
+    return dlt_frame_read(text, bytes, &used, "the checkpoint's data frame", DLT_E_CHECKPOINT, &meta->frame,
+                          diag);
+}
+
+dlt_status dlt_saved_callbacks_read(dlt_checkpoint *c, dlt_callback_set *callbacks, dlt_diag *diag)
+{
+    int64_t count = 0;
+    char path[64];
+    const dlt_shape scalar = dlt_scalar();
+    DLT_TRY(dlt_checkpoint_read(c, "/dltrain/callbacks/count", DLT_I64, &scalar, &count, diag));
+    if (count != callbacks->count) {
+        return dlt_fail(diag, DLT_E_CHECKPOINT, (dlt_pos){0},
+                        "the checkpoint has states of %lld callbacks, the model file has %d",
+                        (long long)count, callbacks->count);
+    }
+    for (int i = 0; i < callbacks->count; i++) {
+        dlt_callback_state *state = &callbacks->states[i];
+        const dlt_shape numbers = DLT_SHAPE((int64_t)DLT_COUNT(state->number));
+        const dlt_shape integers = DLT_SHAPE((int64_t)DLT_COUNT(state->integer));
+        const dlt_shape text = DLT_SHAPE((int64_t)sizeof state->text);
+        snprintf(path, sizeof path, "/dltrain/callbacks/%d/number", i);
+        DLT_TRY(dlt_checkpoint_read(c, path, DLT_F64, &numbers, state->number, diag));
+        snprintf(path, sizeof path, "/dltrain/callbacks/%d/integer", i);
+        DLT_TRY(dlt_checkpoint_read(c, path, DLT_I64, &integers, state->integer, diag));
+        snprintf(path, sizeof path, "/dltrain/callbacks/%d/text", i);
+        DLT_TRY(dlt_checkpoint_read(c, path, DLT_U8, &text, state->text, diag));
+        state->text[sizeof state->text - 1] = '\0';
+    }
+    return DLT_OK;
+}
+
+dlt_status dlt_saved_kept_read(dlt_checkpoint *c, dlt_saver *s, dlt_diag *diag)
+{
+    char path[1024];
+    const dlt_shape scalar = dlt_scalar();
+    s->kept.held = false;
+    if (s->kept.data == NULL || dlt_checkpoint_find(c, "/dltrain/kept/epoch") == NULL) {
+        return DLT_OK;
+    }
+    DLT_TRY(dlt_checkpoint_read(c, "/dltrain/kept/epoch", DLT_I64, &scalar, &s->kept.epoch, diag));
+    for (int i = 0; i < s->weights; i++) {
+        const dlt_saved *a = &s->list[i];
+        snprintf(path, sizeof path, "/dltrain/kept/%s", a->path);
+        DLT_TRY(
+            dlt_checkpoint_read(c, path, a->variable->type, &a->shape, s->kept.data + s->offsets[i], diag));
+    }
+    s->kept.held = true;
+    return DLT_OK;
+}
+
+/* Every layer of the model has just the variables it should have. */
+static dlt_status expect_counts(dlt_checkpoint *c, const dlt_engine *e, dlt_arena *arena, dlt_diag *diag)
+{
+    const dlt_variables *all = e->variables;
+    dlt_names counts = {.arena = arena};
+    dlt_status status = DLT_OK;
+    for (int i = 0; i < all->count; i++) {
+        int64_t *count =
+            all->list[i]->role == DLT_VARIABLE_WEIGHT ? dlt_names_at(&counts, all->list[i]->group, 0) : NULL;
+        if (count != NULL) {
+            ++*count;
+        }
+    }
+    if (dlt_arena_failed(arena)) {
+        return dlt_fail_memory(diag);
+    }
+    for (int i = 0; i < all->count; i++) { /* in the order of the layers, each group once */
+        int64_t *count =
+            all->list[i]->role == DLT_VARIABLE_WEIGHT ? dlt_names_find(&counts, all->list[i]->group) : NULL;
+        if (count != NULL && *count > 0) {
+            char group[1024];
+            const dlt_status one = dlt_checkpoint_expect(c, rooted(group, sizeof group, all->list[i]->group),
+                                                         (size_t)*count, diag);
+            status = status == DLT_OK ? one : status;
+            *count = 0;
+        }
+    }
+    return status;
+}
+
+dlt_status dlt_saved_arrays_read(dlt_checkpoint *c, dlt_engine *e, unsigned which, dlt_diag *diag)
+{
+    const dlt_saved *list = NULL;
+    int count = 0;
+    dlt_arena *arena = dlt_arena_create();
+    if (arena == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    dlt_status status = expect_counts(c, e, arena, diag);
+    if (status == DLT_OK) {
+        status = dlt_saved_list(arena, e->variables, e->spec->optimizer, which, &list, &count, diag);
+    }
+    for (int i = 0; i < count && status == DLT_OK; i++) {
+        char path[1024];
+        const int64_t elements = dlt_shape_count(&list[i].shape);
+        char *data = dlt_alloc((size_t)elements * dlt_dtype_size(list[i].variable->type));
+        status = data == NULL ? dlt_fail_memory(diag)
+                              : dlt_checkpoint_read(c, rooted(path, sizeof path, list[i].path),
+                                                    list[i].variable->type, &list[i].shape, data, diag);
+        if (status == DLT_OK) {
+            status = dlt_engine_write(e, &list[i], data, diag);
+        }
+        dlt_free(data);
+    }
+    dlt_arena_destroy(arena);
+    return status;
+}

@@ -1,0 +1,101 @@
+/* trainer/saver.h: checkpoints of a run: what they hold beside the arrays, taking a snapshot, writing it
+ * behind the training's back, and bringing it back.
+ *
+ * A checkpoint is written at the end of an epoch's training, before its validation: what follows (validation,
+ * callbacks, logs) is a function of what it holds, so a run that is resumed does it again with the same
+ * outcome. Between epochs one is written when asked for: by a signal, by time, by a callback. */
+#ifndef DLT_TRAINER_SAVER_H
+#define DLT_TRAINER_SAVER_H
+
+#include "io/h5/checkpoint.h"
+#include "trainer/callback.h"
+#include "trainer/engine.h"
+
+/** Where a run stands. */
+typedef struct dlt_progress {
+    int64_t epoch;     /* that is under way, from 0 */
+    int64_t batch;     /* batches of it that are done */
+    int64_t step;      /* batches since the beginning */
+    dlt_cursor cursor; /* of the next batch */
+    bool trained;      /* all batches of the epoch are done; validation and callbacks are not */
+    bool finished;     /* fit is over: these are the model's final weights */
+    int64_t history_bytes, metrics_bytes; /* lengths of history.csv and metrics.jsonl */
+    double best;                          /* of the run's monitor; NaN: none yet */
+    int64_t best_epoch, best_step;
+    int64_t skipped; /* steps that were not finite (fit.non_finite: skip) */
+} dlt_progress;
+
+/** Everything of a checkpoint that is not an array of the engine. */
+typedef struct dlt_saved_meta {
+    dlt_progress progress;
+    const dlt_callback_set *callbacks; /* may be NULL */
+    const char *config;                /* effective config */
+    const char *device;                /* identity of device and libraries (decisions 23) */
+    const char *data_digest;           /* fingerprint of the data */
+    const dlt_frame *frame;
+    const dlt_fitted *fitted;
+} dlt_saved_meta;
+
+/** A copy of the model's weights that a callback keeps (restore_best_weights). */
+typedef struct dlt_kept_weights {
+    bool held;
+    int64_t epoch;
+    char *data; /* all weights one after another; NULL: no callback keeps any */
+} dlt_kept_weights;
+
+typedef struct dlt_saver dlt_saver;
+
+/**
+ * Prepares for saving into `folder` (checkpoints/): takes the memory of the snapshot, starts the writer, and
+ * has it prove that a checkpoint fits there (decisions 25). folder NULL: nothing can be saved but to files
+ * that callbacks name.
+ */
+dlt_status dlt_saver_create(dlt_engine *engine, const char *folder, int64_t keep, bool keeps_weights,
+                            dlt_saver **saver, dlt_diag *diag);
+/** Waits for what is being written. NULL is accepted. */
+void dlt_saver_destroy(dlt_saver *saver);
+/**
+ * Takes a snapshot and hands it to the writer; waits first if the last one is still being written. path NULL:
+ * as step-N of the folder, which becomes `last` (and `best` if asked); nothing is done if step N is saved
+ * already. weights_only: without optimizer and state. A failure of an earlier write is reported here:
+ * training may go on, the old files stay.
+ */
+dlt_status dlt_saver_save(dlt_saver *saver, const dlt_saved_meta *meta, const char *path, bool weights_only,
+                          dlt_diag *diag);
+/** Lets `best` point to the checkpoint of a step that was saved. */
+dlt_status dlt_saver_mark_best(dlt_saver *saver, int64_t step, dlt_diag *diag);
+/** Waits until everything is on the disk; reports what failed. */
+dlt_status dlt_saver_wait(dlt_saver *saver, dlt_diag *diag);
+/** Bytes of a checkpoint, about; and seconds that the trial took (0: not known yet). */
+int64_t dlt_saver_bytes(const dlt_saver *saver);
+dlt_kept_weights *dlt_saver_kept(dlt_saver *saver);
+/** Copies the weights into the kept ones, or back. */
+dlt_status dlt_saver_keep(dlt_saver *saver, int64_t epoch, dlt_diag *diag);
+dlt_status dlt_saver_restore_kept(dlt_saver *saver, dlt_diag *diag);
+/** The folder of checkpoints; NULL without one. Not while something is being written: dlt_saver_wait first.
+ */
+dlt_checkpoint_folder *dlt_saver_folder(dlt_saver *saver);
+
+/* ---- reading back ---- */
+
+/** What a checkpoint says beside its arrays. Texts live in the arena. */
+typedef struct dlt_loaded_meta {
+    dlt_progress progress;
+    const char *config, *device, *data_digest, *version;
+    dlt_frame *frame; /* to be destroyed */
+    dlt_fitted fitted;
+} dlt_loaded_meta;
+
+dlt_status dlt_saved_meta_read(dlt_checkpoint *checkpoint, dlt_arena *arena, dlt_loaded_meta *meta,
+                               dlt_diag *diag);
+/** States of callbacks; they must be as many as were saved. */
+dlt_status dlt_saved_callbacks_read(dlt_checkpoint *checkpoint, dlt_callback_set *callbacks, dlt_diag *diag);
+dlt_status dlt_saved_kept_read(dlt_checkpoint *checkpoint, dlt_saver *saver, dlt_diag *diag);
+/**
+ * Arrays of these kinds into the engine. Each has to be there with its shape; messages name layer, index,
+ * expected and found. Weights that Keras wrote are read in the same way.
+ */
+dlt_status dlt_saved_arrays_read(dlt_checkpoint *checkpoint, dlt_engine *engine, unsigned kinds,
+                                 dlt_diag *diag);
+
+#endif
