@@ -23,8 +23,5 @@ typedef struct dlt_device_flags {
 
 /** Options of a session with what the flags say. */
 dlt_session_options dlt_session_of_flags(const dlt_device_flags *flags);
-/** A path as it is shortest to read from here: relative where it lies below the working directory. Lives in
- * the arena. */
-const char *dlt_shown_path(dlt_arena *arena, const char *path);
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "cmd/print_diag.h"
+#include "trainer/rundir.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -145,7 +146,8 @@ static void on_start(void *context, const dlt_fit_start *start)
                     start->layers, dlt_buf_text(&device), precisions[session->spec->precision]);
     dlt_screen_line(s, "%-11s %s", "data", dlt_buf_text(&data));
     if (start->run != NULL) {
-        dlt_screen_line(s, "%-11s %s planned, fixed from here on   run  %s", "memory", bytes, start->run);
+        dlt_screen_line(s, "%-11s %s planned, fixed from here on   run  %s", "memory", bytes,
+                        dlt_shown_path(start->run));
     } else {
         dlt_screen_line(s, "%-11s %s planned, fixed from here on", "memory", bytes);
     }
@@ -335,10 +337,10 @@ static void show_figures(dlt_screen *s, const char *head, const dlt_log_entry *e
 {
     dlt_buf line = {0};
     char figure[40];
-    dlt_buf_printf(&line, "%-8s", head);
+    dlt_buf_printf(&line, "%-7s", head);
     for (int i = 0; i < count; i++) {
         dlt_format_figure(entries[i].value, figure, sizeof figure);
-        dlt_buf_printf(&line, " %s %s  ", entries[i].name, figure);
+        dlt_buf_printf(&line, "%s%s %s", i > 0 ? "   " : "  ", entries[i].name, figure);
     }
     put_line(s, dlt_buf_text(&line));
     dlt_buf_release(&line);
@@ -348,6 +350,7 @@ static void on_end(void *context, const dlt_fit_result *r)
 {
     dlt_screen *s = context;
     char figure[40];
+    const char *run = dlt_shown_path(r->run);
     if (r->stop_reason != NULL) {
         dlt_screen_line(s, "stopped: %s", r->stop_reason);
     }
@@ -355,20 +358,19 @@ static void on_end(void *context, const dlt_fit_result *r)
         dlt_format_figure(r->best, figure, sizeof figure);
         const bool best = !isnan(r->best) && r->monitor[0] != '\0';
         dlt_screen_line(s, "done already: %lld epochs%s%s%s%s (%s)", (long long)r->epochs_done,
-                        best ? ", " : "", best ? r->monitor : "", best ? " " : "", best ? figure : "",
-                        r->run);
+                        best ? ", " : "", best ? r->monitor : "", best ? " " : "", best ? figure : "", run);
         dlt_screen_line(s, "to train on: -o fit.epochs=%lld      to start over: --resume never",
                         (long long)r->epochs_done * 2);
     } else if (r->outcome == DLT_FIT_STOPPED) {
-        dlt_screen_line(s, "stopped by a signal after step %lld; saved in %s", (long long)r->steps, r->run);
+        dlt_screen_line(s, "stopped by a signal after step %lld; saved in %s", (long long)r->steps, run);
         dlt_screen_line(s, "next     the same command goes on from here");
     } else {
         if (r->has_test) {
             show_figures(s, "test", r->test, r->test_count);
         }
-        dlt_screen_line(s, "saved    %s", r->run);
-        dlt_screen_line(s, "next     dltrain evaluate %s", r->run);
-        dlt_screen_line(s, "         dltrain predict  %s --input FILE", r->run);
+        dlt_screen_line(s, "saved    %s", run);
+        dlt_screen_line(s, "next     dltrain evaluate %s", run);
+        dlt_screen_line(s, "         dltrain predict  %s --input FILE", run);
     }
     s->log = NULL;
 }

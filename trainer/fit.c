@@ -202,7 +202,7 @@ static dlt_status find_run(fit *f)
     if (newest.path != NULL) {
         bool changeable = false;
         const char *text = dlt_arena_printf(f->arena, "new run: differs from the last one (%s, %s) in",
-                                            newest.path, newest.state);
+                                            dlt_shown_path(newest.path), newest.state);
         say(f, DLT_NOTE, text != NULL ? text : "new run");
         tell_changes(f, newest.path, DLT_NOTE, &changeable);
     }

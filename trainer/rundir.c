@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,7 +41,8 @@ bool dlt_rundir_is(const char *path)
 
 /* ---- making ---- */
 
-dlt_status dlt_rundir_create(const char *folder, const char *name, dlt_arena *arena, const char **path, dlt_diag *diag)
+dlt_status dlt_rundir_create(const char *folder, const char *name, dlt_arena *arena, const char **path,
+                             dlt_diag *diag)
 {
     char stamp[32];
     *path = NULL;
@@ -67,10 +69,12 @@ dlt_status dlt_rundir_create(const char *folder, const char *name, dlt_arena *ar
                                        : dlt_fail_memory(diag);
         }
         if (errno != EEXIST) {
-            return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot make run directory '%s': %s", made, strerror(errno));
+            return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot make run directory '%s': %s", made,
+                            strerror(errno));
         }
     }
-    return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot find a free name for a run directory in '%s'", parent);
+    return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot find a free name for a run directory in '%s'",
+                    parent);
 }
 
 dlt_status dlt_rundir_create_at(const char *path, bool force, dlt_diag *diag)
@@ -78,8 +82,9 @@ dlt_status dlt_rundir_create_at(const char *path, bool force, dlt_diag *diag)
     struct stat status;
     if (dlt_file()->lstat(path, &status) == 0) {
         if (!force && dlt_rundir_is(path)) {
-            return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere,
-                            "'%s' holds a run already; --force starts anew there and keeps the old one beside it", path);
+            return dlt_fail(
+                diag, DLT_E_CHECKPOINT, nowhere,
+                "'%s' holds a run already; --force starts anew there and keeps the old one beside it", path);
         }
         if (dlt_rundir_is(path)) {
             char stamp[32];
@@ -93,7 +98,8 @@ dlt_status dlt_rundir_create_at(const char *path, bool force, dlt_diag *diag)
             const dlt_status moved =
                 old.failed ? dlt_fail_memory(diag)
                 : dlt_file()->rename(path, old.data) != 0
-                    ? dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot move '%s' to '%s': %s", path, old.data, strerror(errno))
+                    ? dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot move '%s' to '%s': %s", path,
+                               old.data, strerror(errno))
                     : DLT_OK;
             if (moved == DLT_OK) {
                 dlt_note(diag, nowhere, "the old run is now '%s'", old.data);
@@ -103,8 +109,9 @@ dlt_status dlt_rundir_create_at(const char *path, bool force, dlt_diag *diag)
         }
     }
     char *checkpoints = dlt_path_join(path, "checkpoints");
-    const dlt_status made = checkpoints != NULL ? dlt_file_make_folders(checkpoints, false, DLT_E_CHECKPOINT, diag)
-                                                : dlt_fail_memory(diag);
+    const dlt_status made = checkpoints != NULL
+                                ? dlt_file_make_folders(checkpoints, false, DLT_E_CHECKPOINT, diag)
+                                : dlt_fail_memory(diag);
     dlt_free(checkpoints);
     return made;
 }
@@ -193,8 +200,8 @@ dlt_status dlt_rundir_info(const char *path, dlt_arena *arena, dlt_run_info *inf
         info->best = value;
     }
     if (info->name == NULL || info->digest == NULL || info->state == NULL || info->created == NULL) {
-        return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "'%s' is not what dltrain writes: it lacks name, digest, state or created",
-                        file);
+        return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere,
+                        "'%s' is not what dltrain writes: it lacks name, digest, state or created", file);
     }
     return DLT_OK;
 }
@@ -204,7 +211,8 @@ dlt_status dlt_rundir_info(const char *path, dlt_arena *arena, dlt_run_info *inf
 typedef dlt_status visit_run(void *context, const dlt_run_info *info, dlt_diag *diag);
 
 /* Calls visit for each readable run in a folder of runs, in no order. */
-static dlt_status each_run(const char *parent, dlt_arena *arena, visit_run *visit, void *context, dlt_diag *diag)
+static dlt_status each_run(const char *parent, dlt_arena *arena, visit_run *visit, void *context,
+                           dlt_diag *diag)
 {
     DIR *folder = opendir(parent);
     dlt_status status = DLT_OK;
@@ -289,10 +297,19 @@ dlt_status dlt_rundir_resolve(const char *given, dlt_arena *arena, const char **
     if (*path == NULL) {
         struct stat status;
         const bool there = dlt_file()->stat(given, &status) == 0;
-        return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, there ? "'%s' is no run directory and holds none" : "there is no '%s'",
-                        given);
+        return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere,
+                        there ? "'%s' is no run directory and holds none" : "there is no '%s'", given);
     }
     return DLT_OK;
+}
+
+const char *dlt_shown_path(const char *path)
+{
+    char here[PATH_MAX];
+    const size_t length = getcwd(here, sizeof here) != NULL ? strlen(here) : 0;
+    const bool below =
+        length > 1 && strncmp(path, here, length) == 0 && path[length] == '/' && path[length + 1] != '\0';
+    return below ? path + length + 1 : path;
 }
 
 const char *dlt_final_weights_of(const char *run, dlt_arena *arena)
@@ -318,8 +335,8 @@ static void read_boot(char *boot, size_t room)
     size_t bytes = 0;
     dlt_diag *unheard = dlt_diag_create();
     boot[0] = '\0';
-    if (unheard != NULL &&
-        dlt_file_load("/proc/sys/kernel/random/boot_id", 4096, DLT_E_CHECKPOINT, nowhere, &text, &bytes, unheard) == DLT_OK) {
+    if (unheard != NULL && dlt_file_load("/proc/sys/kernel/random/boot_id", 4096, DLT_E_CHECKPOINT, nowhere,
+                                         &text, &bytes, unheard) == DLT_OK) {
         snprintf(boot, room, "%.*s", (int)strcspn(text, "\n"), text);
     }
     dlt_free(text);
@@ -347,7 +364,8 @@ static bool is_gone(const owner *other, const owner *me)
     if (strcmp(other->host, me->host) != 0) {
         return false; /* another machine: only its owner or the user can know */
     }
-    return strcmp(other->boot, me->boot) != 0 || (other->process != me->process && kill((pid_t)other->process, 0) != 0 && errno == ESRCH);
+    return strcmp(other->boot, me->boot) != 0 ||
+           (other->process != me->process && kill((pid_t)other->process, 0) != 0 && errno == ESRCH);
 }
 
 static dlt_status write_lock(const char *file, const owner *me, dlt_diag *diag)
@@ -355,10 +373,12 @@ static dlt_status write_lock(const char *file, const owner *me, dlt_diag *diag)
     const int fd = dlt_file()->open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) {
         return errno == EEXIST ? DLT_E_CHECKPOINT
-                               : dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot create '%s': %s", file, strerror(errno));
+                               : dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot create '%s': %s", file,
+                                          strerror(errno));
     }
     char line[400];
-    const int length = snprintf(line, sizeof line, "%s %ld %s\n", me->host, me->process, me->boot[0] != '\0' ? me->boot : "-");
+    const int length = snprintf(line, sizeof line, "%s %ld %s\n", me->host, me->process,
+                                me->boot[0] != '\0' ? me->boot : "-");
     dlt_status status = dlt_file_write(fd, file, line, (size_t)length, DLT_E_CHECKPOINT, diag);
     if (dlt_file()->close(fd) != 0 && status == DLT_OK) {
         status = dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot write '%s': %s", file, strerror(errno));
@@ -391,8 +411,8 @@ dlt_status dlt_run_lock_take(const char *path, dlt_run_lock **out, dlt_diag *dia
         char *text = NULL;
         size_t bytes = 0;
         dlt_diag *unheard = dlt_diag_create();
-        const bool read = unheard != NULL &&
-                          dlt_file_load(file, 4096, DLT_E_CHECKPOINT, nowhere, &text, &bytes, unheard) == DLT_OK;
+        const bool read = unheard != NULL && dlt_file_load(file, 4096, DLT_E_CHECKPOINT, nowhere, &text,
+                                                           &bytes, unheard) == DLT_OK;
         const bool known = read && parse_owner(text, &other);
         dlt_free(text);
         dlt_diag_destroy(unheard);
@@ -402,12 +422,14 @@ dlt_status dlt_run_lock_take(const char *path, dlt_run_lock **out, dlt_diag *dia
         }
         if (known && !is_gone(&other, &me)) {
             status = dlt_fail(diag, DLT_E_CHECKPOINT, nowhere,
-                              "'%s' is in use by process %ld on %s; wait for it, or delete '%s' if you know that it is gone", path,
-                              other.process, other.host, file);
+                              "'%s' is in use by process %ld on %s; wait for it, or delete '%s' if you know "
+                              "that it is gone",
+                              path, other.process, other.host, file);
             break;
         }
         if (known) {
-            dlt_warn(diag, nowhere, "took over '%s' from process %ld on %s, which is gone", path, other.process, other.host);
+            dlt_warn(diag, nowhere, "took over '%s' from process %ld on %s, which is gone", path,
+                     other.process, other.host);
         }
         dlt_file()->unlink(file);
     }
@@ -448,7 +470,8 @@ struct dlt_run_log {
     int64_t bytes;
 };
 
-dlt_status dlt_run_log_open(const char *path, const char *file, int64_t keep, dlt_run_log **out, dlt_diag *diag)
+dlt_status dlt_run_log_open(const char *path, const char *file, int64_t keep, dlt_run_log **out,
+                            dlt_diag *diag)
 {
     struct stat status;
     *out = NULL;
@@ -457,12 +480,14 @@ dlt_status dlt_run_log_open(const char *path, const char *file, int64_t keep, dl
         return dlt_fail_memory(diag);
     }
     log->path = dlt_path_join(path, file);
-    log->fd = log->path != NULL ? dlt_file()->open(log->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
+    log->fd =
+        log->path != NULL ? dlt_file()->open(log->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
     if (log->fd < 0 || dlt_file()->fstat(log->fd, &status) != 0 ||
         (keep >= 0 && status.st_size > keep && dlt_file()->ftruncate(log->fd, (off_t)keep) != 0)) {
-        const dlt_status failed = log->path != NULL ? dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot open '%s': %s",
-                                                               log->path, strerror(errno))
-                                                    : dlt_fail_memory(diag);
+        const dlt_status failed = log->path != NULL
+                                      ? dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot open '%s': %s",
+                                                 log->path, strerror(errno))
+                                      : dlt_fail_memory(diag);
         dlt_run_log_close(log);
         return failed;
     }

@@ -4,9 +4,9 @@
  *     plan.json       what `plan` says of it
  *     run.json        versions, device, seed, digests, data fingerprints, argv, how far it came
  *     metrics.jsonl   one line an epoch      history.csv  the same as Keras' CSVLogger
- *     timing.jsonl    one line an epoch: times; log.txt: what was on the screen. Neither is part of any comparison.
- *     checkpoints/    step-*.weights.h5 with the links last.weights.h5 and best.weights.h5
- *     lock            who is at work here
+ *     timing.jsonl    one line an epoch: times; log.txt: what was on the screen. Neither is part of any
+ * comparison. checkpoints/    step-*.weights.h5 with the links last.weights.h5 and best.weights.h5 lock who
+ * is at work here
  *
  * It is created exclusively and never overwritten. */
 #ifndef DLT_TRAINER_RUNDIR_H
@@ -20,21 +20,23 @@
 
 /** What run.json says that others ask for. Texts live in the arena of the call that read it. */
 typedef struct dlt_run_info {
-    const char *path;    /* of the run directory */
-    const char *name;    /* of the model */
-    const char *digest;  /* of what is trained (dlt_run_spec.digest) */
-    const char *created; /* UTC */
-    const char *version; /* of dltrain */
-    const char *device;  /* identity (decisions 23) */
-    const char *state;   /* "running", "stopped", "done" */
+    const char *path;            /* of the run directory */
+    const char *name;            /* of the model */
+    const char *digest;          /* of what is trained (dlt_run_spec.digest) */
+    const char *created;         /* UTC */
+    const char *version;         /* of dltrain */
+    const char *device;          /* identity (decisions 23) */
+    const char *state;           /* "running", "stopped", "done" */
     int64_t epochs_done, epochs; /* of how many */
-    double best;         /* of `monitor`; NaN: none */
+    double best;                 /* of `monitor`; NaN: none */
     const char *monitor;
 } dlt_run_info;
 
 /** Makes runs/NAME/STAMP-xxxx below `folder`; *path lives in the arena. */
-dlt_status dlt_rundir_create(const char *folder, const char *name, dlt_arena *arena, const char **path, dlt_diag *diag);
-/** Makes this very folder; an existing one that holds a run is refused, or, with `force`, moved to PATH.old-STAMP. */
+dlt_status dlt_rundir_create(const char *folder, const char *name, dlt_arena *arena, const char **path,
+                             dlt_diag *diag);
+/** Makes this very folder; an existing one that holds a run is refused, or, with `force`, moved to
+ * PATH.old-STAMP. */
 dlt_status dlt_rundir_create_at(const char *path, bool force, dlt_diag *diag);
 /** True if the folder holds a run (a run.json). */
 bool dlt_rundir_is(const char *path);
@@ -43,26 +45,30 @@ dlt_status dlt_rundir_info(const char *path, dlt_arena *arena, dlt_run_info *inf
 /** Writes run.json in one step. `more` is JSON text of further members ("\"argv\": [...]"), or NULL. */
 dlt_status dlt_rundir_set_info(const char *path, const dlt_run_info *info, const char *more, dlt_diag *diag);
 /**
- * The newest run in runs/NAME below `folder` with this digest, and the newest of all; members are NULL where there is none.
- * Folders without a readable run.json are passed over.
+ * The newest run in runs/NAME below `folder` with this digest, and the newest of all; members are NULL where
+ * there is none. Folders without a readable run.json are passed over.
  */
 dlt_status dlt_rundir_find(const char *folder, const char *name, const char *digest, dlt_arena *arena,
                            dlt_run_info *same, dlt_run_info *newest, dlt_diag *diag);
 /**
- * The run that a user means: a run directory, or runs/NAME (its newest finished run, or the newest at all). *path lives in the
- * arena.
+ * The run that a user means: a run directory, or runs/NAME (its newest finished run, or the newest at all).
+ * *path lives in the arena.
  */
 dlt_status dlt_rundir_resolve(const char *given, dlt_arena *arena, const char **path, dlt_diag *diag);
 
-/** Path of the file that holds a run's final weights, whether it is there or not. NULL: memory was refused. */
+/** A path as it is shortest to write from here: the part below the working directory, where it lies there.
+ * Points into `path`. */
+const char *dlt_shown_path(const char *path);
+/** Path of the file that holds a run's final weights, whether it is there or not. NULL: memory was refused.
+ */
 const char *dlt_final_weights_of(const char *run, dlt_arena *arena);
 
 /* ---- lock ---- */
 
 typedef struct dlt_run_lock dlt_run_lock;
 /**
- * Takes the folder's lock: DLT_E_CHECKPOINT with the owner's host and process if another run holds it. A lock whose owner is
- * gone (same host, no such process or another boot) is taken over with a warning.
+ * Takes the folder's lock: DLT_E_CHECKPOINT with the owner's host and process if another run holds it. A lock
+ * whose owner is gone (same host, no such process or another boot) is taken over with a warning.
  */
 dlt_status dlt_run_lock_take(const char *path, dlt_run_lock **lock, dlt_diag *diag);
 /** Shows that the owner lives; call at least every few minutes. */
@@ -74,7 +80,8 @@ void dlt_run_lock_release(dlt_run_lock *lock);
 
 typedef struct dlt_run_log dlt_run_log;
 /** Opens for appending; a file longer than `keep` bytes is cut back to it first (keep < 0: kept whole). */
-dlt_status dlt_run_log_open(const char *path, const char *file, int64_t keep, dlt_run_log **log, dlt_diag *diag);
+dlt_status dlt_run_log_open(const char *path, const char *file, int64_t keep, dlt_run_log **log,
+                            dlt_diag *diag);
 dlt_status dlt_run_log_append(dlt_run_log *log, const char *text, size_t bytes, dlt_diag *diag);
 /** Bytes in the file. */
 int64_t dlt_run_log_bytes(const dlt_run_log *log);
