@@ -486,6 +486,152 @@ static void norms_match_the_reference(void **state)
     check_many((kernel_case){"norm", 0, 5e-4, 0, 0, random_norm}, 40);
 }
 
+/* ---- attention and recurrence ---- */
+
+static void random_attention(dlt_builder *b, const void *context)
+{
+    const kernel_case *c = context;
+    draw d = {c->seed, 0};
+    const int64_t batch = pick(&d, 1, 5), queries = pick(&d, 1, 70), heads = pick(&d, 1, 3), depth = pick(&d, 1, 40);
+    const bool same = pick(&d, 0, 1) == 0, long_one = pick(&d, 0, 9) == 0;
+    const int64_t t = long_one ? queries + 250 : queries, keys = same ? t : pick(&d, 1, 70), values = pick(&d, 1, 40);
+    const dlt_attention_attrs attrs = {.scale = 1 / sqrt((double)depth),
+                                       .causal = pick(&d, 0, 1) == 0,
+                                       .dropout = pick(&d, 0, 2) == 0 ? 0.3 : 0};
+    dlt_value *q = dlt_input(b, "q", dlt_real(b), DLT_SHAPE(batch, t, heads, depth));
+    dlt_value *k = dlt_input(b, "k", dlt_real(b), DLT_SHAPE(batch, keys, heads, depth));
+    dlt_value *v = dlt_input(b, "v", dlt_real(b), DLT_SHAPE(batch, keys, heads, values));
+    dlt_value *mask = pick(&d, 0, 1) == 0 ? dlt_input(b, "mask", DLT_U8, DLT_SHAPE(batch, keys)) : NULL;
+    dlt_value *o = dlt_attention(b, dlt_mul_c(b, q, 3), k, v, mask, &attrs);
+    dlt_output(b, "o", o);
+    dlt_value *loss = dlt_sum_all(b, dlt_mul(b, o, dlt_input(b, "do", dlt_real(b), dlt_shape_of(o))));
+    dlt_value *const wrt[] = {q, k, v};
+    dlt_value *grads[3];
+    dlt_gradients(b, loss, wrt, 3, grads);
+    dlt_output(b, "dq", grads[0]);
+    dlt_output(b, "dk", grads[1]);
+    dlt_output(b, "dv", grads[2]);
+}
+
+static void attention_matches_the_reference(void **state)
+{
+    (void)state;
+    check_many((kernel_case){"attention", 0, 1e-4, 0, 0, random_attention}, 40);
+}
+
+static dlt_value *part(dlt_builder *b, dlt_value *x, int k, int64_t units)
+{
+    return dlt_slice(b, x, -1, k * units, units);
+}
+
+/* A step of a cell, as the layers write it (layers/lstm.c, gru.c, simple_rnn.c). */
+static dlt_rnn_body cell_body(dlt_builder *outer, dlt_rnn_cell cell, int64_t batch, int64_t units, bool bias)
+{
+    const dlt_builder_options options = {.name = "cell", .mode = DLT_MODE_TRAIN, .real = dlt_real(outer), .batch = batch};
+    dlt_arena *arena = dlt_builder_graph(outer)->arena;
+    dlt_builder *b = dlt_builder_create(arena, dlt_variables_create(arena), &options, dlt_builder_diag(outer));
+    const int64_t width = (cell == DLT_RNN_LSTM ? 4 : cell == DLT_RNN_GRU ? 3 : 1) * units;
+    dlt_rnn_body body = {.states = cell == DLT_RNN_LSTM ? 2 : 1, .params = bias ? 2 : 1};
+    dlt_value *x = dlt_input(b, "x", dlt_real(b), DLT_SHAPE(batch, width)), *s[2] = {NULL, NULL};
+    for (int i = 0; i < body.states; i++) {
+        s[i] = dlt_input(b, "s", dlt_real(b), DLT_SHAPE(batch, units));
+    }
+    dlt_value *all = dlt_matmul(b, s[0], dlt_input(b, "w", dlt_real(b), DLT_SHAPE(units, width)), false, false);
+    if (bias) {
+        all = dlt_add(b, all, dlt_input(b, "b", dlt_real(b), DLT_SHAPE(width)));
+    }
+    if (cell == DLT_RNN_LSTM) {
+        all = dlt_add(b, all, x);
+        dlt_value *i = dlt_sigmoid(b, part(b, all, 0, units)), *f = dlt_sigmoid(b, part(b, all, 1, units));
+        dlt_value *a = dlt_tanh(b, part(b, all, 2, units)), *o = dlt_sigmoid(b, part(b, all, 3, units));
+        dlt_value *next = dlt_add(b, dlt_mul(b, f, s[1]), dlt_mul(b, i, a));
+        dlt_output(b, "s0", dlt_mul(b, o, dlt_tanh(b, next)));
+        dlt_output(b, "s1", next);
+    } else if (cell == DLT_RNN_GRU) {
+        dlt_value *z = dlt_sigmoid(b, dlt_add(b, part(b, x, 0, units), part(b, all, 0, units)));
+        dlt_value *r = dlt_sigmoid(b, dlt_add(b, part(b, x, 1, units), part(b, all, 1, units)));
+        dlt_value *n = dlt_tanh(b, dlt_add(b, part(b, x, 2, units), dlt_mul(b, r, part(b, all, 2, units))));
+        dlt_output(b, "s0", dlt_add(b, dlt_mul(b, z, s[0]), dlt_mul(b, dlt_c_sub(b, 1, z), n)));
+    } else {
+        dlt_output(b, "s0", dlt_tanh(b, dlt_add(b, x, all)));
+    }
+    assert_int_equal(dlt_builder_finish(b, &body.graph), DLT_OK);
+    return body;
+}
+
+static void random_recurrence(dlt_builder *b, const void *context)
+{
+    static const dlt_rnn_cell cells[] = {DLT_RNN_LSTM, DLT_RNN_GRU, DLT_RNN_SIMPLE};
+    const kernel_case *c = context;
+    draw d = {c->seed, 0};
+    const dlt_rnn_cell cell = cells[pick(&d, 0, 2)];
+    const int64_t batch = pick(&d, 1, 40), steps = pick(&d, 1, 12), channels = pick(&d, 1, 30);
+    const int64_t units = pick(&d, 0, 7) == 0 ? 270 : pick(&d, 1, 40);
+    const int64_t width = (cell == DLT_RNN_LSTM ? 4 : cell == DLT_RNN_GRU ? 3 : 1) * units;
+    const bool kernel = pick(&d, 0, 3) > 0, bias = pick(&d, 0, 2) > 0, inner = cell == DLT_RNN_GRU && bias;
+    const bool mask = pick(&d, 0, 1) == 0, initial = pick(&d, 0, 1) == 0, sequences = pick(&d, 0, 2) > 0;
+    const dlt_rnn_attrs attrs = {.cell = cell,
+                                 .activation = "tanh",
+                                 .recurrent_activation = "sigmoid",
+                                 .units = units,
+                                 .backwards = pick(&d, 0, 1) == 0,
+                                 .zero_masked = pick(&d, 0, 1) == 0,
+                                 .projected = !kernel,
+                                 .body = cell_body(b, cell, batch, units, inner)};
+    dlt_value *wrt[8], *grads[8], *params[2], *states[2], *last;
+    int count = 0, at = 0;
+    wrt[count++] = dlt_input(b, "x", dlt_real(b), DLT_SHAPE(batch, steps, kernel ? channels : width));
+    if (kernel) {
+        wrt[count++] = dlt_input(b, "kernel", dlt_real(b), DLT_SHAPE(channels, width));
+    }
+    if (kernel && bias) {
+        wrt[count++] = dlt_input(b, "bias", dlt_real(b), DLT_SHAPE(width));
+    }
+    const int first_param = count;
+    /* small enough that rounding errors do not grow from step to step */
+    wrt[count++] = params[0] =
+        dlt_mul_c(b, dlt_input(b, "recurrent", dlt_real(b), DLT_SHAPE(units, width)), 1 / sqrt((double)units));
+    if (inner) {
+        wrt[count++] = params[1] = dlt_input(b, "inner", dlt_real(b), DLT_SHAPE(width));
+    }
+    for (int i = 0; i < attrs.body.states && initial; i++) {
+        wrt[count++] = states[i] = dlt_input(b, "state", dlt_real(b), DLT_SHAPE(batch, units));
+    }
+    const dlt_rnn_args args = {.x = wrt[at++],
+                               .kernel = kernel ? wrt[at++] : NULL,
+                               .bias = kernel && bias ? wrt[at++] : NULL,
+                               .params = params,
+                               .param_count = count - first_param - (initial ? attrs.body.states : 0),
+                               .mask = mask ? dlt_input(b, "mask", DLT_U8, DLT_SHAPE(batch, steps)) : NULL,
+                               .initial = initial ? states : NULL,
+                               .attrs = &attrs};
+    dlt_value *y = dlt_rnn(b, &args, &last), *loss = NULL;
+    if (sequences) {
+        dlt_output(b, "y", y);
+        loss = dlt_sum_all(b, dlt_mul(b, y, dlt_input(b, "dy", dlt_real(b), dlt_shape_of(y))));
+    }
+    if (!sequences || pick(&d, 0, 1) == 0) {
+        dlt_output(b, "last", last);
+        dlt_value *more = dlt_sum_all(b, dlt_square(b, last));
+        loss = loss != NULL ? dlt_add(b, loss, more) : more;
+    }
+    if (pick(&d, 0, 4) == 0) {
+        return; /* as in evaluation: nothing is saved */
+    }
+    dlt_gradients(b, loss, wrt, count, grads);
+    for (int i = 0; i < count; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "d%d", i);
+        dlt_output(b, name, grads[i]);
+    }
+}
+
+static void recurrence_matches_the_reference(void **state)
+{
+    (void)state;
+    check_many((kernel_case){"recurrence", 0, 2e-4, 0, 0, random_recurrence}, 60);
+}
+
 /* Convolution, batch norm, relu, pool, convolution: as in a residual network. */
 static void norm_in_blocks(dlt_builder *b, const void *context)
 {
@@ -567,6 +713,8 @@ int main(void)
         cmocka_unit_test(convolutions_match_the_reference),
         cmocka_unit_test(pools_match_the_reference),
         cmocka_unit_test(norms_match_the_reference),
+        cmocka_unit_test(attention_matches_the_reference),
+        cmocka_unit_test(recurrence_matches_the_reference),
         cmocka_unit_test(norms_run_in_blocks),
         cmocka_unit_test(a_network_stays_in_blocks),
     };
