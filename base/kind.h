@@ -188,6 +188,7 @@ typedef struct dlt_category {
     const dlt_kind *const *kinds;
     size_t count;
     bool named;     /* items take `name:` */
+    bool called;    /* a bare item is called as its kind was written ("AUC"), as metrics are in Keras' logs */
     bool trainable; /* items take `trainable:` */
     const char *implied; /* kind that a list, or a mapping that names no kind, gives the parameters of; NULL: none */
 } dlt_category;

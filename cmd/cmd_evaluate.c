@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 typedef struct evaluate_options {
-    const char *data, *which;
+    const char *data, *which, *weights;
     int format;
     bool confusion;
     dlt_device_flags device;
@@ -32,6 +32,8 @@ static const dlt_flag flags[] = {
              "validation"),
     DLT_TEXT(evaluate_options, which, "which", '\0', DLT_FLAG_TEXT, "final|best|last|FILE",
              "weights of a run; default: those that fit left"),
+    DLT_TEXT(evaluate_options, weights, "weights", '\0', DLT_FLAG_FILE, "FILE",
+             "use these weights instead: a checkpoint, a run, or a file that Keras saved"),
     DLT_CHOICE(evaluate_options, format, "format", 'f', formats, "FORMAT", "text, json or csv"),
     DLT_SWITCH(evaluate_options, confusion, "confusion", '\0', "show the confusion matrix whatever its size"),
     DLT_DEVICE_FLAGS(evaluate_options, device),
@@ -44,6 +46,19 @@ static void leave_at_once(void)
     _exit(130);
 }
 
+/* Leaves all but the test set out. A model file, which knows nothing but what its training data tell, has to
+ * see those, and which of them validation takes away. */
+static void leave_test(const dlt_model *model, dlt_data_spec *data)
+{
+    if (model->checkpoint != NULL) {
+        data->train = NULL;
+    }
+    if (model->checkpoint != NULL ||
+        (data->validation != NULL && data->validation->kind != &dlt_split_kind)) {
+        data->validation = NULL;
+    }
+}
+
 /* Which records: a set of the config, or a file. */
 static dlt_status choose_data(const dlt_command_call *call, const dlt_model *model, dlt_data_spec *data,
                               dlt_set *set)
@@ -53,7 +68,7 @@ static dlt_status choose_data(const dlt_command_call *call, const dlt_model *mod
     struct stat status;
     const char *wanted = o->data;
     *data = *config;
-    if (wanted == NULL && model->run == NULL) {
+    if (wanted == NULL && model->run == NULL && model->checkpoint != NULL) {
         return dlt_fail(call->diag, DLT_E_CONFIG, (dlt_pos){0},
                         "a checkpoint alone is evaluated on data that you name: give --data FILE (paths "
                         "inside it are not opened)");
@@ -67,7 +82,7 @@ static dlt_status choose_data(const dlt_command_call *call, const dlt_model *mod
             return dlt_fail(call->diag, DLT_E_CONFIG, (dlt_pos){0},
                             "the config names no test data; give --data FILE");
         }
-        data->train = data->validation = NULL;
+        leave_test(model, data);
         return DLT_OK;
     }
     if (strcmp(wanted, "validation") == 0 && stat(wanted, &status) != 0) {
@@ -77,7 +92,7 @@ static dlt_status choose_data(const dlt_command_call *call, const dlt_model *mod
             return dlt_fail(call->diag, DLT_E_CONFIG, (dlt_pos){0},
                             "the config names no validation data; give --data FILE");
         }
-        if (config->validation->kind != &dlt_split_kind) {
+        if (config->validation->kind != &dlt_split_kind && model->checkpoint != NULL) {
             data->train = NULL;
         }
         return DLT_OK;
@@ -88,7 +103,7 @@ static dlt_status choose_data(const dlt_command_call *call, const dlt_model *mod
         return DLT_OK;
     }
     *set = DLT_TEST;
-    data->train = data->validation = NULL;
+    leave_test(model, data);
     return dlt_model_source(model, wanted, call->arena, &data->test, call->diag);
 }
 
@@ -225,6 +240,8 @@ static dlt_status run(const dlt_command_call *call)
 {
     const evaluate_options *o = call->options;
     const dlt_load_options load = {.overrides = o->overrides.at, .override_count = o->overrides.count};
+    const dlt_model_choice choice = {
+        .given = call->arguments.at[0], .which = o->which, .weights = o->weights};
     dlt_model model;
     dlt_session *session = NULL;
     dlt_data_spec data;
@@ -232,10 +249,8 @@ static dlt_status run(const dlt_command_call *call)
     dlt_evaluation e;
     dlt_buf out = {0};
     dlt_signals_install(leave_at_once);
-    DLT_TRY(dlt_model_open(call->arguments.at[0], o->which, call->catalogue, &load, call->arena, &model,
-                           call->diag));
+    DLT_TRY(dlt_model_open(&choice, call->catalogue, &load, call->arena, &model, call->diag));
     dlt_session_options options = dlt_session_of_flags(&o->device);
-    options.depth = DLT_DEPTH_LOAD;
     options.evaluate = true;
     dlt_status status = choose_data(call, &model, &data, &set);
     status = status == DLT_OK ? dlt_model_session(&model, &options, &data, &session, call->diag) : status;
@@ -262,7 +277,7 @@ static const char *const examples[] = {"dltrain evaluate runs/mnist-cnn",
 const dlt_command dlt_command_evaluate = {
     .name = "evaluate",
     .doc = "loss, metrics and figures for each class of a trained model",
-    .arguments = "RUN|CHECKPOINT",
+    .arguments = "RUN|CHECKPOINT|MODEL",
     .argument = DLT_ARG_RUN,
     .least = 1,
     .most = 1,
@@ -270,7 +285,8 @@ const dlt_command dlt_command_evaluate = {
     .options_size = sizeof(evaluate_options),
     .text = "Evaluates a run (runs/NAME means its newest finished run) or a checkpoint file. Of a checkpoint "
             "alone, paths that stand "
-            "inside are not opened: name the data with --data.",
+            "inside are not opened: name the data with --data. Weights that Keras saved are evaluated with a "
+            "model file: dltrain evaluate MODEL.yaml --weights FILE.weights.h5.",
     .examples = examples,
     .run = run,
 };

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 typedef struct predict_flags {
-    const char *input, *output, *which;
+    const char *input, *output, *which, *weights;
     int format;
     dlt_opt_int batch;
     dlt_device_flags device;
@@ -29,6 +29,8 @@ static const dlt_flag flags[] = {
                "csv, jsonl, npy or hdf5; auto: by the name of --output, else csv"),
     DLT_TEXT(predict_flags, which, "which", '\0', DLT_FLAG_TEXT, "final|best|last|FILE",
              "weights of a run; default: those that fit left"),
+    DLT_TEXT(predict_flags, weights, "weights", '\0', DLT_FLAG_FILE, "FILE",
+             "use these weights instead: a checkpoint, a run, or a file that Keras saved"),
     DLT_NUMBER(predict_flags, batch, "batch", 'b', 1, 1 << 20, "N",
                "rows that are worked on at once; default: the model's batch size"),
     DLT_DEVICE_FLAGS(predict_flags, device),
@@ -69,14 +71,14 @@ static dlt_status run(const dlt_command_call *call)
 {
     const predict_flags *o = call->options;
     const dlt_load_options load = {.overrides = o->overrides.at, .override_count = o->overrides.count};
+    const dlt_model_choice choice = {
+        .given = call->arguments.at[0], .which = o->which, .weights = o->weights};
     dlt_model model;
     dlt_session *session = NULL;
     int64_t rows = 0;
     dlt_signals_install(leave_at_once);
-    DLT_TRY(dlt_model_open(call->arguments.at[0], o->which, call->catalogue, &load, call->arena, &model,
-                           call->diag));
+    DLT_TRY(dlt_model_open(&choice, call->catalogue, &load, call->arena, &model, call->diag));
     dlt_session_options options = dlt_session_of_flags(&o->device);
-    options.depth = DLT_DEPTH_LOAD;
     options.predict = true;
     options.batch = o->batch.set ? o->batch.value : 0;
     dlt_status status = dlt_model_session(&model, &options, NULL, &session, call->diag);
@@ -93,13 +95,15 @@ static dlt_status run(const dlt_command_call *call)
     return status;
 }
 
-static const char *const examples[] = {"dltrain predict runs/iris --input new.csv --output predictions.csv",
-                                       "printf '5.1,3.5,1.4,0.2\\n' | dltrain predict runs/iris", NULL};
+static const char *const examples[] = {
+    "dltrain predict runs/iris --input new.csv --output predictions.csv",
+    "printf '5.1,3.5,1.4,0.2\\n' | dltrain predict runs/iris",
+    "dltrain predict model.yaml --weights keras.weights.h5 --input new.npy", NULL};
 
 const dlt_command dlt_command_predict = {
     .name = "predict",
     .doc = "predictions of a trained model for raw rows",
-    .arguments = "RUN|CHECKPOINT",
+    .arguments = "RUN|CHECKPOINT|MODEL",
     .argument = DLT_ARG_RUN,
     .least = 1,
     .most = 1,
@@ -107,7 +111,10 @@ const dlt_command dlt_command_predict = {
     .options_size = sizeof(predict_flags),
     .text = "Reads rows as the training data were, with or without their targets, from a file or standard "
             "input, and writes a prediction "
-            "for each. Rows stream through: their number does not matter.",
+            "for each. Rows stream through: their number does not matter.\n"
+            "Weights that Keras saved are used with a model file: dltrain predict MODEL.yaml --weights "
+            "FILE.weights.h5. Column types, class names "
+            "and what FeatureSpace learns then come from the model file's training data.",
     .examples = examples,
     .run = run,
 };

@@ -385,6 +385,9 @@ static dlt_shown *show_item(writer *w, const dlt_item *item, unsigned flags)
     if (item->name != NULL && !put(params, &at, "name", new_scalar(w, item->name, true))) {
         return NULL;
     }
+    if (at > 0) {
+        params->at[0]->is_default = item->bare;
+    }
     if (!item->trainable && !put(params, &at, "trainable", new_scalar(w, "false", false))) {
         return NULL;
     }

@@ -215,6 +215,9 @@ static const dlt_item *apply_item(dlt_loader *l, const dlt_category *category, c
     item->bare = node->type == DLT_YAML_SCALAR;
     item->trainable = true;
     item->pos = name->pos;
+    if (category->called && item->bare && dlt_field_count(kind->fields) > 0) {
+        item->name = item->written; /* so that it keeps its name where all its parameters are written out */
+    }
     const bool nothing = params == NULL || params->type == DLT_YAML_NULL;
     if (nothing && has_required(kind)) {
         const size_t before = dlt_enter_key(l, kind->name);

@@ -475,6 +475,15 @@ def kind_of(item):
     raise ModelError(f"expected `Kind` or `Kind: {{params}}`, got {item!r}")
 
 
+def _find_class(module, kind, base):
+    wanted = kind.replace("_", "").lower()
+    for name in dir(module):
+        found = getattr(module, name)
+        if name.lower() == wanted and isinstance(found, type) and issubclass(found, base):
+            return found
+    return None
+
+
 def _class(module, kind, base):
     """The class of a Keras module by class name or string identifier (MeanSquaredError, mean_squared_error, mse)."""
     short = {
@@ -485,11 +494,9 @@ def _class(module, kind, base):
         "msle": "MeanSquaredLogarithmicError",
         "kld": "KLDivergence",
     }
-    wanted = short.get(kind.lower(), kind).replace("_", "").lower()
-    for name in dir(module):
-        found = getattr(module, name)
-        if name.lower() == wanted and isinstance(found, type) and issubclass(found, base):
-            return found
+    found = _find_class(module, short.get(kind.lower(), kind), base)
+    if found is not None:
+        return found
     raise ModelError(f"there is no {base.__name__.lower()} '{kind}' in Keras")
 
 
@@ -508,7 +515,10 @@ def _object(module, base):
         if isinstance(item, str) and hasattr(module, "get"):
             return module.get(item)  # knows short names, such as uniform
         kind, params = kind_of(item)
-        return _class(module, kind, base)(**{key: _number(value) for key, value in params.items()})
+        params = {key: _number(value) for key, value in params.items()}
+        if hasattr(module, "get") and kind.islower() and _find_class(module, kind, base) is None:
+            return module.get({"class_name": kind, "config": params})  # {uniform: {...}}, as a run's config.yaml writes it
+        return _class(module, kind, base)(**params)
 
     return make
 
@@ -585,7 +595,7 @@ def _convert(params):
         elif key.endswith("activation"):
             out[key] = activation(value)
         elif key in ("layer", "backward_layer"):
-            out[key] = _layer(value, None, [])
+            out[key] = None if value is None else _layer(value, None, [])
         else:
             out[key] = _number(value)
     return out
@@ -692,7 +702,8 @@ def build(layers, input_shape=None, input_dtype=None, name=None, batch_size=None
     if items and kind_of(items[0])[0] == "Input":
         params = kind_of(items.pop(0))[1]
         input_shape = params.get("shape", input_shape)
-        input_dtype = params.get("dtype", input_dtype)
+        if params.get("dtype", "auto") != "auto":
+            input_dtype = params["dtype"]
     if items and kind_of(items[0])[0] == "FeatureSpace":
         if input_shape is None:
             raise ModelError(

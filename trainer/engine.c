@@ -14,9 +14,16 @@ enum { MAX_SUMS = 1 << 16 };
 const char *dlt_run_program_name(dlt_run_program program)
 {
     static const char *const names[DLT_RUN_PROGRAMS] = {
-        "train",       "train (last batch)",       "train-accumulate", "train-accumulate (last batch)",
-        "train-apply", "train-apply (last batch)", "evaluate",         "predict",
-        "finish"};
+        [DLT_RUN_TRAIN] = "train",
+        [DLT_RUN_TRAIN_REST] = "train (last batch)",
+        [DLT_RUN_APPLY] = "train-apply",
+        [DLT_RUN_APPLY_REST] = "train-apply (last batch)",
+        [DLT_RUN_ACCUMULATE] = "train-accumulate",
+        [DLT_RUN_ACCUMULATE_REST] = "train-accumulate (last batch)",
+        [DLT_RUN_EVALUATE] = "evaluate",
+        [DLT_RUN_PREDICT] = "predict",
+        [DLT_RUN_FINISH] = "finish",
+    };
     return names[program];
 }
 
@@ -61,10 +68,10 @@ static dlt_run_program feeder_of(dlt_run_program program)
     switch (program) {
     case DLT_RUN_TRAIN_REST:
         return DLT_RUN_TRAIN;
-    case DLT_RUN_ACCUMULATE_REST:
-    case DLT_RUN_APPLY:
     case DLT_RUN_APPLY_REST:
-        return DLT_RUN_ACCUMULATE;
+    case DLT_RUN_ACCUMULATE:
+    case DLT_RUN_ACCUMULATE_REST:
+        return DLT_RUN_APPLY;
     default:
         return program;
     }

@@ -9,14 +9,17 @@
 #include "trainer/inputs.h"
 #include "trainer/variables.h"
 
-/** The programs a run may have. *_REST: the same for the uneven last batch of a pass. */
+/**
+ * The programs a run may have, in the order in which they are built: the first one brings all variables, and APPLY has those of
+ * the optimizer that ACCUMULATE does without. *_REST: the same for the uneven last batch of a pass.
+ */
 typedef enum dlt_run_program {
     DLT_RUN_TRAIN,
     DLT_RUN_TRAIN_REST,
-    DLT_RUN_ACCUMULATE,
-    DLT_RUN_ACCUMULATE_REST,
     DLT_RUN_APPLY,
     DLT_RUN_APPLY_REST,
+    DLT_RUN_ACCUMULATE,
+    DLT_RUN_ACCUMULATE_REST,
     DLT_RUN_EVALUATE,
     DLT_RUN_PREDICT,
     DLT_RUN_FINISH,

@@ -2,10 +2,13 @@
 #include "trainer/model.h"
 
 #include "base/alloc.h"
+#include "base/text.h"
 #include "io/file.h"
 #include "trainer/rundir.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The weights file that `which` means in a run. */
 static const char *file_of_run(const char *run, const char *which, dlt_arena *arena)
@@ -29,38 +32,82 @@ static bool is_file(const char *path)
     return dlt_file()->stat(path, &status) == 0 && S_ISREG(status.st_mode);
 }
 
-static dlt_status load_config(dlt_model *m, const dlt_catalogue *catalogue, const dlt_load_options *load,
+/* A checkpoint by its first bytes, or, where it is damaged, by its name; any other file is a model file. */
+static bool is_checkpoint(const char *path)
+{
+    static const unsigned char mark[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
+    unsigned char front[8] = {0};
+    const int fd = dlt_file()->open(path, O_RDONLY | O_CLOEXEC, 0);
+    const bool marked = fd >= 0 && dlt_file()->pread(fd, front, sizeof front, 0) == (ssize_t)sizeof front &&
+                        memcmp(front, mark, sizeof mark) == 0;
+    if (fd >= 0) {
+        dlt_file()->close(fd);
+    }
+    return marked || dlt_text_ends(path, ".h5") || dlt_text_ends(path, ".hdf5");
+}
+
+static dlt_status open_weights(dlt_model *m, const char *given, dlt_arena *arena, dlt_diag *diag)
+{
+    const char *path = dlt_rundir_is(given) ? dlt_final_weights_of(given, arena) : given;
+    return path != NULL ? dlt_checkpoint_open(path, DLT_CHECKPOINT_ANY, &m->weights, diag)
+                        : dlt_fail_memory(diag);
+}
+
+/* The config as the checkpoint has it: its text is data, and nothing in it is expanded. */
+static dlt_status load_stored(dlt_model *m, const dlt_catalogue *catalogue, const dlt_load_options *load,
                               dlt_arena *arena, dlt_diag *diag)
 {
     dlt_load_options options = *load;
-    options.stored = m->run == NULL;
-    if (m->run != NULL) {
-        const char *file = dlt_arena_printf(arena, "%s/config.yaml", m->run);
-        return file != NULL ? dlt_spec_load(arena, catalogue, file, &options, &m->spec, diag)
-                            : dlt_fail_memory(diag);
-    }
     const char *name = dlt_arena_printf(arena, "%s:config", m->path);
+    options.stored = true;
     return name != NULL ? dlt_spec_parse(arena, catalogue, name, m->meta.config, strlen(m->meta.config),
                                          &options, &m->spec, diag)
                         : dlt_fail_memory(diag);
 }
 
-dlt_status dlt_model_open(const char *given, const char *which, const dlt_catalogue *catalogue,
-                          const dlt_load_options *load, dlt_arena *arena, dlt_model *m, dlt_diag *diag)
+static dlt_status load_of_run(dlt_model *m, const dlt_catalogue *catalogue, const dlt_load_options *load,
+                              dlt_arena *arena, dlt_diag *diag)
 {
-    *m = (dlt_model){0};
-    if (is_file(given)) {
-        m->path = dlt_arena_string(arena, given);
+    const char *file = dlt_arena_printf(arena, "%s/config.yaml", m->run);
+    return file != NULL ? dlt_spec_load(arena, catalogue, file, load, &m->spec, diag) : dlt_fail_memory(diag);
+}
+
+static dlt_status open_model(dlt_model *m, const dlt_model_choice *choice, const dlt_catalogue *catalogue,
+                             const dlt_load_options *load, dlt_arena *arena, dlt_diag *diag)
+{
+    if (is_file(choice->given) && !is_checkpoint(choice->given)) {
+        m->path = dlt_arena_string(arena, choice->given);
+        if (choice->weights == NULL) {
+            return dlt_fail(diag, DLT_E_CONFIG, (dlt_pos){0},
+                            "'%s' is a model file, which has no weights: name a run or a checkpoint, or give "
+                            "--weights FILE",
+                            choice->given);
+        }
+        DLT_TRY(open_weights(m, choice->weights, arena, diag));
+        return m->path != NULL ? dlt_spec_load(arena, catalogue, m->path, load, &m->spec, diag)
+                               : dlt_fail_memory(diag);
+    }
+    if (is_file(choice->given)) {
+        m->path = dlt_arena_string(arena, choice->given);
     } else {
-        DLT_TRY(dlt_rundir_resolve(given, arena, &m->run, diag));
-        m->path = file_of_run(m->run, which, arena);
+        DLT_TRY(dlt_rundir_resolve(choice->given, arena, &m->run, diag));
+        m->path = file_of_run(m->run, choice->which, arena);
     }
     if (m->path == NULL) {
         return dlt_fail_memory(diag);
     }
-    dlt_status status = dlt_checkpoint_open(m->path, DLT_CHECKPOINT_OURS, &m->checkpoint, diag);
-    status = status == DLT_OK ? dlt_saved_meta_read(m->checkpoint, arena, &m->meta, diag) : status;
-    status = status == DLT_OK ? load_config(m, catalogue, load, arena, diag) : status;
+    DLT_TRY(dlt_checkpoint_open(m->path, DLT_CHECKPOINT_OURS, &m->checkpoint, diag));
+    DLT_TRY(dlt_saved_meta_read(m->checkpoint, arena, &m->meta, diag));
+    DLT_TRY(m->run != NULL ? load_of_run(m, catalogue, load, arena, diag)
+                           : load_stored(m, catalogue, load, arena, diag));
+    return choice->weights != NULL ? open_weights(m, choice->weights, arena, diag) : DLT_OK;
+}
+
+dlt_status dlt_model_open(const dlt_model_choice *choice, const dlt_catalogue *catalogue,
+                          const dlt_load_options *load, dlt_arena *arena, dlt_model *m, dlt_diag *diag)
+{
+    *m = (dlt_model){0};
+    const dlt_status status = open_model(m, choice, catalogue, load, arena, diag);
     if (status != DLT_OK) {
         dlt_model_close(m);
     }
@@ -70,6 +117,7 @@ dlt_status dlt_model_open(const char *given, const char *which, const dlt_catalo
 void dlt_model_close(dlt_model *m)
 {
     dlt_checkpoint_close(m->checkpoint);
+    dlt_checkpoint_close(m->weights);
     dlt_frame_destroy(m->meta.frame);
     *m = (dlt_model){0};
 }
@@ -101,15 +149,26 @@ dlt_status dlt_model_session(const dlt_model *m, const dlt_session_options *give
                              dlt_session **session, dlt_diag *diag)
 {
     dlt_session_options options = *given;
-    options.loaded = &m->meta;
+    dlt_data_spec train_only = m->spec->value.data;
+    train_only.test = NULL;
+    if (train_only.validation != NULL && train_only.validation->kind != &dlt_split_kind) {
+        train_only.validation = NULL; /* a split stays: what it takes away is not learned from */
+    }
+    options.depth = DLT_DEPTH_LOAD;
     options.data = data;
-    options.no_data = data == NULL;
+    if (m->checkpoint != NULL) {
+        options.loaded = &m->meta;
+        options.no_data = data == NULL;
+    } else if (data == NULL) {
+        options.data = &train_only;
+        options.depth = DLT_DEPTH_SCAN; /* weights that are measured on the data come from the file */
+    }
     DLT_TRY(dlt_session_open(m->spec, &options, session, diag));
     dlt_status status = dlt_engine_start((*session)->engine, diag);
     status = status == DLT_OK ? dlt_engine_init_variables((*session)->engine, NULL, diag) : status;
-    status = status == DLT_OK
-                 ? dlt_saved_arrays_read(m->checkpoint, (*session)->engine, DLT_SAVED_WEIGHTS, diag)
-                 : status;
+    status = status == DLT_OK ? dlt_saved_arrays_read(m->weights != NULL ? m->weights : m->checkpoint,
+                                                      (*session)->engine, DLT_SAVED_WEIGHTS, diag)
+                              : status;
     if (status != DLT_OK) {
         dlt_session_close(*session);
         *session = NULL;

@@ -375,13 +375,26 @@ static void program_destroy(dlt_program *program)
     }
 }
 
+/* Gradients are the one class that many programs do without: evaluation and prediction alone take no memory for them. */
+static int64_t gradient_bytes(const dlt_plan *plan)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < plan->graph->value_count; i++) {
+        const dlt_place *place = &plan->places[i];
+        if (place->storage == DLT_GRAD && place->offset + place->bytes > bytes) {
+            bytes = place->offset + place->bytes;
+        }
+    }
+    return bytes;
+}
+
 static dlt_status program_create(dlt_device *device, dlt_memory *memory, const dlt_plan *plan, dlt_program **out,
                                  dlt_diag *diag)
 {
     const dlt_variables *variables = plan->graph->variables;
     const int64_t needed[DLT_STORAGE_COUNT] = {[DLT_TRANSIENT] = plan->transient_bytes,
                                                [DLT_PARAM] = variables->param_bytes,
-                                               [DLT_GRAD] = variables->grad_bytes,
+                                               [DLT_GRAD] = gradient_bytes(plan),
                                                [DLT_STATE] = variables->state_bytes,
                                                [DLT_INPUT] = plan->input_bytes};
     *out = NULL;
