@@ -136,7 +136,7 @@ dlt_status dlt_model_source(const dlt_model *m, const char *path, dlt_arena *are
     if (item == NULL || params == NULL) {
         return dlt_fail_memory(diag);
     }
-    DLT_TRY(dlt_source_desc_of(like)->input(arena, like, path, params, diag));
+    DLT_TRY(dlt_source_desc_of(like)->input(arena, like, path, true, params, diag));
     *item = *like;
     item->params = params;
     item->field_pos = NULL;

@@ -69,8 +69,8 @@ static dlt_status make_item(dlt_rows *rows, const dlt_frame *frame, const dlt_it
     }
     rows->item = (dlt_item){.kind = kind, .params = params, .trainable = true};
     const dlt_source_desc *desc = dlt_source_desc_of(&rows->item);
-    return desc->input(rows->arena, like != NULL && like->kind == kind ? like : NULL, rows->path, params,
-                       diag);
+    return desc->input(rows->arena, like != NULL && like->kind == kind ? like : NULL, rows->path, false,
+                       params, diag);
 }
 
 static dlt_status make_buffers(dlt_rows *rows, dlt_diag *diag)

@@ -86,9 +86,10 @@ typedef struct dlt_source_desc {
      * nothing to do. */
     dlt_status (*settle)(dlt_source *source, dlt_diag *diag);
     void (*close)(dlt_source *source); /* also after a failed `files` or `open` */
-    /** Item of this kind that reads features from `path` as `like` (an item of this kind, or NULL) would; for
-     * predict. */
-    dlt_status (*input)(dlt_arena *arena, const dlt_item *like, const char *path, void *params,
+    /** Parameters of an item of this kind that reads `path` as `like` (an item of this kind, or NULL) would:
+     * the features, for predict, or with `targets` those and the weights too, for evaluate. An error where
+     * they do not lie in one file. */
+    dlt_status (*input)(dlt_arena *arena, const dlt_item *like, const char *path, bool targets, void *params,
                         dlt_diag *diag);
 } dlt_source_desc;
 

@@ -1392,9 +1392,9 @@ static void csv_close(dlt_source *source)
     source->state = NULL;
 }
 
-static dlt_status csv_input(dlt_arena *arena, const dlt_item *like, const char *path, void *params,
-                            dlt_diag *diag)
+static dlt_status csv_input(dlt_arena *arena, const dlt_item *like, const char *path, bool targets, void *params, dlt_diag *diag)
 {
+    (void)targets; /* in the same file; the frame knows which they are */
     static const char *const missing[] = {"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"};
     csv_params *p = params;
     *p = like != NULL

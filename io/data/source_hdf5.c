@@ -143,13 +143,17 @@ static dlt_status hdf5_open(dlt_source *source, dlt_diag *diag)
     return DLT_OK;
 }
 
-static dlt_status hdf5_input(dlt_arena *arena, const dlt_item *like, const char *path, void *params,
-                             dlt_diag *diag)
+static dlt_status hdf5_input(dlt_arena *arena, const dlt_item *like, const char *path, bool targets,
+                             void *params, dlt_diag *diag)
 {
     (void)arena;
     (void)diag;
     const hdf5_params *p = like != NULL ? like->params : NULL;
     *(hdf5_params *)params = (hdf5_params){.path = path, .features = p != NULL ? p->features : "x"};
+    if (targets && p != NULL) {
+        *(hdf5_params *)params = *p;
+        ((hdf5_params *)params)->path = path;
+    }
     return DLT_OK;
 }
 

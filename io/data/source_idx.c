@@ -91,12 +91,16 @@ static dlt_status idx_open(dlt_source *source, dlt_diag *diag)
     return dlt_arrays_finish(source, diag);
 }
 
-static dlt_status idx_input(dlt_arena *arena, const dlt_item *like, const char *path, void *params,
-                            dlt_diag *diag)
+static dlt_status idx_input(dlt_arena *arena, const dlt_item *like, const char *path, bool targets,
+                            void *params, dlt_diag *diag)
 {
     (void)arena;
-    (void)like;
-    (void)diag;
+    if (targets && like != NULL && ((const idx_params *)like->params)->labels != NULL) {
+        return dlt_fail(diag, DLT_E_CONFIG, (dlt_pos){0},
+                        "'%s' has no labels: IDX data have them in a file of their own; give both with -o "
+                        "'data.test={IDX: {features: FILE, labels: FILE}}'",
+                        path);
+    }
     *(idx_params *)params = (idx_params){.features = path};
     return DLT_OK;
 }

@@ -266,13 +266,17 @@ static dlt_status npz_open(dlt_source *source, dlt_diag *diag)
     return dlt_arrays_finish(source, diag);
 }
 
-static dlt_status npz_input(dlt_arena *arena, const dlt_item *like, const char *path, void *params,
-                            dlt_diag *diag)
+static dlt_status npz_input(dlt_arena *arena, const dlt_item *like, const char *path, bool targets,
+                            void *params, dlt_diag *diag)
 {
     (void)arena;
     (void)diag;
     const npz_params *p = like != NULL ? like->params : NULL;
     *(npz_params *)params = (npz_params){.path = path, .features = p != NULL ? p->features : "x"};
+    if (targets && p != NULL) {
+        *(npz_params *)params = *p;
+        ((npz_params *)params)->path = path;
+    }
     return DLT_OK;
 }
 

@@ -422,9 +422,10 @@ static void text_close(dlt_source *source)
     source->state = NULL;
 }
 
-static dlt_status text_input(dlt_arena *arena, const dlt_item *like, const char *path, void *params,
-                             dlt_diag *diag)
+static dlt_status text_input(dlt_arena *arena, const dlt_item *like, const char *path, bool targets,
+                             void *params, dlt_diag *diag)
 {
+    (void)targets; /* the next characters */
     const char **paths = dlt_arena_alloc(arena, 1, sizeof *paths);
     if (paths == NULL) {
         return dlt_fail_memory(diag);

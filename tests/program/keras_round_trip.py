@@ -1,6 +1,7 @@
 """Weights go from dltrain to Keras and back, and the outputs stay: run by hand, needs tests/golden/requirements.txt.
 
     python tests/program/keras_round_trip.py [--dltrain build/release/dltrain] [PATTERN ...]
+    python tests/program/keras_round_trip.py --store      # makes the golden files of tests/golden/interop/
     python tests/program/keras_round_trip.py --list
 
 Three families of cases; PATTERN (as the shell's: 'kinds/lstm*') chooses among them.
@@ -14,7 +15,11 @@ Of each, in one line of the table,
     to dltrain   Keras saves random weights of its own; `dltrain predict MODEL --weights FILE` must give what Keras gives
     again        `dltrain fit --weights FILE` with a learning rate of 0 writes these weights: Keras loads them, same bits
 The figures are the largest difference, as a part of the largest output; more than 1e-5 fails, and so does a registered
-layer kind that no case contains. Ends with 1 if anything failed.
+layer kind that no case contains. Ends with 1 if anything failed. dltrain predicts with its reference kernels.
+
+--store makes tests/golden/interop/ anew: of each case of STORED the model file and the weights as Keras saved them, and in
+interop.npz its data and Keras' outputs. tests/program/test_keras_files.py holds dltrain to them without Keras. Seeds: as in
+families/common.py, [20260, CRC-32 of "CASE/round_trip"]; versions: tests/golden/VERSIONS, which --store insists on.
 """
 
 import argparse
@@ -31,6 +36,7 @@ import warnings
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir))
 GOLDEN = os.path.join(ROOT, "tests", "golden")
+INTEROP = os.path.join(GOLDEN, "interop")
 SETS = os.path.join(ROOT, "tests", "data", "sets")
 sys.dont_write_bytecode = True
 sys.path[:0] = [GOLDEN, os.path.join(ROOT, "tools")]
@@ -48,7 +54,7 @@ from families import common  # noqa: E402
 from families.models import data_of  # noqa: E402
 
 TOLERANCE = 1e-5
-ROWS = 11
+ROWS = 7
 
 F, T, I = [6], [5, 4], [6, 6, 3]  # shapes of a row: features, steps, an image
 IDS = {"shape": [5], "dtype": "int32", "below": 9}
@@ -187,6 +193,24 @@ CONFIGS = {
     "shakespeare-lstm": [*TEXT, "layers[1].units=32"],
     "shakespeare-transformer": [*TEXT, "vars.width=32", "layers[2].times=2"],
 }
+
+
+# What --store keeps: together with tests/golden/files every kind that has weights, in few and small files.
+STORED = (
+    "kinds/conv2d_groups",
+    "kinds/conv1d_causal",
+    "kinds/depthwise",
+    "kinds/batch_normalization_no_scale",
+    "kinds/layer_normalization_axes",
+    "kinds/bidirectional_simplernn",
+    "kinds/gru_reset_before",
+    "kinds/time_distributed_conv",
+    "kinds/attention_value_dim",
+    "kinds/prelu_shared",
+    "kinds/normalization_measured_axes",
+    "kinds/sequential",
+    "configs/adult",
+)
 
 
 class Failure(Exception):
@@ -339,7 +363,7 @@ def write_lines(path, lines):
 
 
 def round_trip(program, case, folder):
-    """(to Keras, to dltrain, again): the three differences."""
+    """(to Keras, to dltrain): the two differences; `again` has no figure, it holds or not."""
     run = program.fit(case.model, *case.overrides())
     config = os.path.join(run, "config.yaml")
     final = os.path.join(run, "checkpoints", "final.weights.h5")
@@ -351,6 +375,7 @@ def round_trip(program, case, folder):
     model = case.keras(config)
     common.randomise(model, common.rng(case.name + "/round_trip"))
     model.save_weights(saved)
+    model = case.keras(config, saved)  # a Normalization takes its weights to heart when they are loaded
     wanted = model.predict(case.x, verbose=0)
     given = program.predict(case.model, "--weights", saved, "--input", case.rows, *case.overrides())
     to_dltrain = max(
@@ -358,7 +383,10 @@ def round_trip(program, case, folder):
         difference(program.predict(run, "--weights", saved, "--input", case.rows), wanted),
     )
 
-    again = program.fit(case.model, "--weights", saved, *case.overrides(), *still(config))
+    if constrained(dk.parse(config)):
+        return to_keras, to_dltrain  # constraints change weights at any rate
+    still = ["-o", "optimizer={SGD: {learning_rate: 0}}", "-o", "fit.epochs=1", "-o", "fit.callbacks=[]"]
+    again = program.fit(case.model, "--weights", saved, *case.overrides(), *still)
     back = case.keras(config, os.path.join(again, "checkpoints", "final.weights.h5"))
     changed = [
         path
@@ -370,10 +398,37 @@ def round_trip(program, case, folder):
     return to_keras, to_dltrain
 
 
-def still(config):
-    """Overrides that train without changing anything: no rate, no decay, no constraint, no average."""
-    kind, params = dk.kind_of(dk.parse(config)["optimizer"])
-    return ["-o", "optimizer={SGD: {learning_rate: 0}}", "-o", "fit.epochs=1", "-o", "fit.callbacks=[]"]
+def store(program, cases, folder):
+    """Writes tests/golden/interop/."""
+    arrays = {}
+    for name, make_case, _ in cases:
+        place, base = os.path.join(folder, name.replace("/", "_")), name.split("/")[1]
+        os.makedirs(place)
+        case = make_case(place)
+        run = program(place).fit(case.model, *case.overrides())
+        config, weights = os.path.join(run, "config.yaml"), os.path.join(INTEROP, base + ".weights.h5")
+        model = case.keras(config)
+        common.randomise(model, common.rng(case.name + "/round_trip"))
+        model.save_weights(weights)
+        model = case.keras(config, weights)  # a Normalization takes its weights to heart when they are loaded
+        arrays[f"{base}/predict"] = model.predict(case.x, verbose=0)
+        if name.startswith("configs/"):
+            continue  # model file and rows are in the repository
+        document = dk.parse(case.model)
+        with np.load(os.path.join(place, "data.npz")) as data:
+            arrays.update({f"{base}/{key}": data[key] for key in data})
+        document["data"]["train"]["NPZ"].update(path="interop.npz", features=f"{base}/x", labels=f"{base}/y")
+        with open(os.path.join(INTEROP, base + ".yaml"), "w", encoding="utf-8") as file:
+            file.write("".join(f"{key}: {common.flow(value)}\n" for key, value in document.items()))
+    common.write_npz(os.path.join(INTEROP, "interop.npz"), arrays)
+    sizes = sum(os.path.getsize(os.path.join(INTEROP, name)) for name in os.listdir(INTEROP))
+    print(f"{len(cases)} cases, {sizes} bytes in {INTEROP}")
+
+
+def constrained(node):
+    if isinstance(node, dict):
+        return any((key.endswith("constraint") and item is not None) or constrained(item) for key, item in node.items())
+    return isinstance(node, list) and any(constrained(item) for item in node)
 
 
 def registered(program):
@@ -425,12 +480,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("patterns", nargs="*", metavar="PATTERN", help="cases to run; default: all")
     parser.add_argument("--dltrain", default=os.path.join(ROOT, "build", "release", "dltrain"), metavar="PROGRAM")
+    parser.add_argument("--store", action="store_true", help="make tests/golden/interop anew")
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
     arguments = parser.parse_args()
     make = lambda folder: Program(arguments.dltrain, folder)  # noqa: E731
     cases = all_cases(make, arguments.patterns)
     if arguments.list:
         print("\n".join(name for name, _, _ in cases))
+        return 0
+    if arguments.store:
+        if not make_golden.check_versions(False):
+            return 2
+        os.makedirs(INTEROP, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            store(make, [case for case in cases if case[0] in STORED], folder)
         return 0
     bad, worst = 0, [0.0, 0.0]
     print(f"{'case':44} {'to Keras':>9} {'to dltrain':>10}", flush=True)
