@@ -97,6 +97,22 @@ void dlt_buf_finish(dlt_buf *piece, dlt_buf *out)
     dlt_buf_release(piece);
 }
 
+void dlt_buf_csv(dlt_buf *out, const char *text)
+{
+    if (strpbrk(text, ",\"\r\n") == NULL) {
+        dlt_buf_string(out, text);
+        return;
+    }
+    dlt_buf_char(out, '"');
+    for (; *text != '\0'; text++) {
+        if (*text == '"') {
+            dlt_buf_char(out, '"');
+        }
+        dlt_buf_char(out, *text);
+    }
+    dlt_buf_char(out, '"');
+}
+
 const char *dlt_buf_text(const dlt_buf *buf)
 {
     return buf->data != NULL ? buf->data : "";

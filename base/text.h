@@ -35,6 +35,8 @@ const char *dlt_buf_text(const dlt_buf *buf);
 void dlt_format_double(double value, char *text, size_t room);
 /** Shortest decimal text that reads back as the same float. */
 void dlt_format_float(float value, char *text, size_t room);
+/** Appends a field of CSV (RFC 4180), quoted where it must be. */
+void dlt_buf_csv(dlt_buf *buf, const char *text);
 /** "512 B", "14.2 MiB", "1.5 GiB": one decimal, binary units. */
 void dlt_format_bytes(uint64_t bytes, char *text, size_t room);
 /** "34,826": groups of three. */

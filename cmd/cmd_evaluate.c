@@ -152,19 +152,47 @@ static void put_json(const dlt_evaluation *e, dlt_buf *out)
     dlt_buf_char(out, '\n');
 }
 
+/* One figure: "recall[>50K],0.64". of, as: names of classes, or NULL. */
+static void put_figure(dlt_buf *out, const char *what, const char *of, const char *as, double value)
+{
+    char number[40];
+    dlt_buf name = {0};
+    dlt_buf_string(&name, what);
+    if (of != NULL) {
+        dlt_buf_printf(&name, "[%s]", of);
+    }
+    if (as != NULL) {
+        dlt_buf_printf(&name, "[%s]", as);
+    }
+    dlt_buf_csv(out, dlt_buf_text(&name));
+    dlt_format_double(value, number, sizeof number);
+    dlt_buf_printf(out, ",%s\n", number);
+    out->failed = out->failed || name.failed;
+    dlt_buf_release(&name);
+}
+
 static void put_csv(const dlt_evaluation *e, dlt_buf *out)
 {
-    char number[40], name[256];
+    char name[256], other[256];
     dlt_buf_string(out, "name,value\n");
+    put_figure(out, "samples", NULL, NULL, (double)e->samples);
     for (int i = 0; i < e->count; i++) {
-        dlt_format_double(e->values[i].value, number, sizeof number);
-        dlt_buf_printf(out, "%s,%s\n", e->values[i].name, number);
+        put_figure(out, e->values[i].name, NULL, NULL, e->values[i].value);
     }
     for (int64_t i = 0; i < e->classes; i++) {
         const dlt_class_figures f = dlt_class_figures_of(e, i);
         put_name(e, i, name, sizeof name);
-        dlt_buf_printf(out, "precision[%s],%.6g\nrecall[%s],%.6g\nf1[%s],%.6g\ncount[%s],%lld\n", name,
-                       f.precision, name, f.recall, name, f.f1, name, (long long)f.count);
+        put_figure(out, "precision", name, NULL, f.precision);
+        put_figure(out, "recall", name, NULL, f.recall);
+        put_figure(out, "f1", name, NULL, f.f1);
+        put_figure(out, "count", name, NULL, (double)f.count);
+    }
+    for (int64_t i = 0; i < e->classes; i++) {
+        put_name(e, i, name, sizeof name);
+        for (int64_t k = 0; k < e->classes; k++) {
+            put_name(e, k, other, sizeof other);
+            put_figure(out, "confusion", name, other, (double)e->confusion[i * e->classes + k]);
+        }
     }
 }
 

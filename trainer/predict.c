@@ -112,27 +112,10 @@ static int64_t class_of(const sink *s, const float *y)
     return best;
 }
 
-/* A field of CSV, quoted where it must be. */
-static void put_field(dlt_buf *out, const char *text)
-{
-    if (strpbrk(text, ",\"\r\n") == NULL) {
-        dlt_buf_string(out, text);
-        return;
-    }
-    dlt_buf_char(out, '"');
-    for (; *text != '\0'; text++) {
-        if (*text == '"') {
-            dlt_buf_char(out, '"');
-        }
-        dlt_buf_char(out, *text);
-    }
-    dlt_buf_char(out, '"');
-}
-
 static void put_class(const sink *s, dlt_buf *out, int64_t index)
 {
     if (s->names != NULL && index < s->classes) {
-        put_field(out, s->names[index]);
+        dlt_buf_csv(out, s->names[index]);
     } else {
         dlt_buf_printf(out, "%lld", (long long)index);
     }

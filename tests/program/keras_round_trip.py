@@ -33,7 +33,6 @@ import sys
 import tempfile
 import warnings
 
-
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir))
 GOLDEN = os.path.join(ROOT, "tests", "golden")
 INTEROP = os.path.join(GOLDEN, "interop")
@@ -438,9 +437,9 @@ def registered(program):
 
     def walk(node):
         if isinstance(node, dict):
-            for key, value in node.get("properties", {}).items():
-                if re.fullmatch(r"[A-Z][A-Za-z0-9]*", key):
-                    names.add(key)
+            for key in node.get("properties", {}):
+                if hasattr(dk, key) or getattr(getattr(keras.layers, key, None), "__name__", None) == key:
+                    names.add(key)  # by its own name, not by an alias
             for value in node.values():
                 walk(value)
         elif isinstance(node, list):
@@ -448,7 +447,7 @@ def registered(program):
                 walk(value)
 
     walk(schema)
-    return {name for name in names if hasattr(keras.layers, name) or hasattr(dk, name)}
+    return {name for name in names if name[0].isupper() and not hasattr(keras.initializers, name)}
 
 
 def kinds_in(node, found):

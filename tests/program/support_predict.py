@@ -1,7 +1,4 @@
-"""For tests that run dltrain and look at what it writes: Python's standard library alone.
-
-A test file is run as `python3 test_X.py DLTRAIN`; DLTRAIN is the program.
-"""
+"""Running the program with text going in, and reading what it writes: NPY, NPZ, CSV, JSON lines. Standard library only."""
 
 import array
 import csv
@@ -10,30 +7,18 @@ import os
 import re
 import struct
 import subprocess
-import sys
-import tempfile
-import unittest
 import zipfile
 
-ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir))
+import dltrain
+from dltrain import CHECKPOINT, CONFIG, DATA, OUTPUT, main  # noqa: F401: for those who import this
+
+ROOT = str(dltrain.SOURCE)
 GOLDEN = os.path.join(ROOT, "tests", "golden")
 SETS = os.path.join(ROOT, "tests", "data", "sets")
-DATA = os.environ.get("DLTRAIN_DATA")
-
-PROGRAM = None
-
-# Exit codes, as the design has them.
-CONFIG, BAD_DATA, CHECKPOINT, OUTPUT = 2, 4, 6, 8
+BAD_DATA = dltrain.NO_DATA
 
 
-class Case(unittest.TestCase):
-    """A test with a folder of its own."""
-
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = folder.name
-
+class Case(dltrain.TestCase):
     def path(self, name):
         return os.path.join(self.folder, name)
 
@@ -42,19 +27,16 @@ class Case(unittest.TestCase):
             file.write(text)
         return self.path(name)
 
-    def call(self, *arguments, stdin=None, cwd=None):
-        return call(*arguments, stdin=stdin, cwd=cwd or self.folder)
+    def call(self, *arguments, stdin=None):
+        return call(*arguments, stdin=stdin, cwd=self.folder)
 
     def run_ok(self, *arguments, **more):
-        done = self.call(*arguments, **more)
-        self.assertEqual(done.returncode, 0, f"dltrain {' '.join(map(str, arguments))}\n{done.stderr}")
-        return done.stdout
+        """Standard output of a command that must end well."""
+        return self.expect(self.call(*arguments, **more), dltrain.DONE).stdout
 
     def run_fails(self, code, *arguments, **more):
-        """Standard error of a command that must end with this code and leave nothing on standard output."""
-        done = self.call(*arguments, **more)
-        self.assertEqual(done.returncode, code, done.stderr)
-        return done.stderr
+        """Standard error of a command that must end with this code."""
+        return self.expect(self.call(*arguments, **more), code).stderr
 
     def assert_close(self, found, wanted, tolerance, what=""):
         """Two flat lists, up to a part of the largest value."""
@@ -65,7 +47,10 @@ class Case(unittest.TestCase):
 
 
 def call(*arguments, stdin=None, cwd=None):
-    return subprocess.run([PROGRAM, *map(str, arguments)], input=stdin, capture_output=True, text=True, cwd=cwd, timeout=600)
+    """The finished process; `stdin` is text."""
+    command = dltrain.command(*arguments, program=os.path.abspath(dltrain.PROGRAM))
+    return subprocess.run(command, input=stdin if stdin is not None else "", capture_output=True,
+                          text=True, errors="replace", cwd=cwd, timeout=600, check=False)
 
 
 # ---- NPY, CSV, JSON lines --------------------------------------------------------------------------------------------
@@ -137,16 +122,3 @@ def read_csv(text):
 
 def read_jsonl(text):
     return [json.loads(line) for line in text.splitlines()]
-
-
-def flat(value):
-    return [v for item in value for v in flat(item)] if isinstance(value, list) else [value]
-
-
-def main():
-    global PROGRAM
-    if len(sys.argv) < 2 or not os.path.exists(sys.argv[1]):
-        print(f"usage: {os.path.basename(sys.argv[0])} DLTRAIN [TEST ...]", file=sys.stderr)
-        sys.exit(2)
-    PROGRAM = os.path.abspath(sys.argv.pop(1))
-    unittest.main(verbosity=1)

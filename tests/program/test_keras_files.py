@@ -142,7 +142,7 @@ class KerasFiles(sp.Case):
             self.assertIn("--weights", self.run_fails(sp.CONFIG, command, model, stdin=""))
 
     def test_a_damaged_file_is_an_error(self):
-        """Cut at every so many bytes: a message and exit code 6 (or 4), never a crash or an output file."""
+        """Cut at every so many bytes: a message and exit code 6, never a crash or an output file."""
         name = "mlp_classification"
         shutil.copy(os.path.join(sp.GOLDEN, "models.npz"), self.folder)
         model = self.write("model.yaml", golden_models()[name])

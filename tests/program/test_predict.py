@@ -122,7 +122,7 @@ class Adult(sp.Case):
         self.assertEqual(self.probabilities("--input", "-", stdin=text)[0], p)
         self.assertEqual(self.probabilities(stdin=text)[0], p)  # the default
         self.assertEqual(self.probabilities(stdin=text.rstrip("\n"))[0], p)
-        self.assertEqual(self.probabilities(stdin="")[0], [])
+        self.assertIn("no records", self.run_fails(sp.BAD_DATA, "predict", run(), stdin=""))
 
     def test_rows_need_no_targets_and_any_batch_gives_the_same(self):
         bare = [", ".join(line.split(", ")[:LABEL]) for line in self.lines[:100]]
