@@ -1,5 +1,5 @@
 /* cmd/cmd_fit.c: dltrain fit: trains a model; starts, resumes or says "done". */
-#include "cmd/args.h"
+#include "cmd/model_flags.h"
 #include "cmd/screen.h"
 #include "trainer/plan_report.h"
 #include "cmd/write_out.h"
@@ -11,9 +11,10 @@
 #include <unistd.h>
 
 typedef struct fit_options {
-    const char *run, *resume, *weights, *device;
-    dlt_opt_int threads, verbose, stop_after, stop_in_validation;
-    bool dry_run, force, allow_change, exact, pin;
+    const char *run, *resume, *weights;
+    dlt_device_flags device;
+    dlt_opt_int verbose, stop_after, stop_in_validation;
+    bool dry_run, force, allow_change, exact, no_fusion;
     dlt_strings overrides;
 } fit_options;
 
@@ -25,11 +26,8 @@ static const dlt_flag flags[] = {
              "or run"),
     DLT_TEXT(fit_options, weights, "weights", '\0', DLT_FLAG_FILE, "FILE",
              "start from these weights: a checkpoint, a run, or a file that Keras saved"),
-    DLT_TEXT(fit_options, device, "device", '\0', DLT_FLAG_TEXT, "DEVICE",
-             "cpu, cuda, cuda:N or auto; default: the model file's"),
-    DLT_NUMBER(fit_options, threads, "threads", 't', 1, 1024, "N",
-               "CPU threads; default: one for each processor"),
-    DLT_SWITCH(fit_options, pin, "pin", '\0', "bind each thread to a processor"),
+    DLT_DEVICE_FLAGS(fit_options, device),
+    DLT_SWITCH(fit_options, no_fusion, "no-fusion", '\0', "train without fusion: more kernels, the same bits"),
     DLT_NUMBER(fit_options, verbose, "verbose", 'v', 0, 2, "0|1|2",
                "0: silent; 1: a bar; 2: one line an epoch"),
     DLT_SWITCH(fit_options, dry_run, "dry-run", 'n',
@@ -103,6 +101,8 @@ static dlt_status run(const dlt_command_call *call)
     dlt_signals_install(leave_at_once);
     const bool never = o->resume != NULL && strcmp(o->resume, "never") == 0;
     const bool from = o->resume != NULL && !never && strcmp(o->resume, "auto") != 0;
+    dlt_session_options session = dlt_session_of_flags(&o->device);
+    session.no_fusion = o->no_fusion;
     const dlt_fit_options fit = {.run = o->run,
                                  .resume = never  ? DLT_RESUME_NEVER
                                            : from ? DLT_RESUME_FILE
@@ -112,10 +112,7 @@ static dlt_status run(const dlt_command_call *call)
                                  .force = o->force,
                                  .allow_change = o->allow_change,
                                  .exact = o->exact,
-                                 .session = {.device = o->device,
-                                             .threads = o->threads.set ? (int)o->threads.value : 0,
-                                             .pin = o->pin,
-                                             .stop = dlt_stop_flag()},
+                                 .session = session,
                                  .argv_json = argv.data,
                                  .stop_after_steps = o->stop_after.set ? o->stop_after.value : 0,
                                  .stop_in_validation =

@@ -22,6 +22,19 @@ static bool runs(const dlt_node *n)
     return n->choice != NULL;
 }
 
+/* Operations that became one program: instructions but constants, and reductions. */
+static int expr_work(const dlt_expr *e)
+{
+    int work = 0;
+    for (int k = 0; k < e->instr_count; k++) {
+        work += e->instrs[k].op.op != DLT_EW_CONST;
+    }
+    for (int k = 0; k < e->output_count; k++) {
+        work += e->outputs[k].reduce != DLT_REDUCE_NONE;
+    }
+    return work;
+}
+
 static void count_phases(const dlt_graph *g, phase_figures phases[3])
 {
     memset(phases, 0, 3 * sizeof *phases);
@@ -35,16 +48,8 @@ static void count_phases(const dlt_graph *g, phase_figures phases[3])
         p->flops += dlt_node_flops(n);
         p->bytes += (double)dlt_node_bytes(n);
         if (n->op == DLT_OP_EXPR) {
-            const dlt_expr *e = n->attrs;
-            int work = 0;
-            for (int k = 0; k < e->instr_count; k++) {
-                work += e->instrs[k].op.op != DLT_EW_CONST;
-            }
-            for (int k = 0; k < e->output_count; k++) {
-                work += e->outputs[k].reduce != DLT_REDUCE_NONE;
-            }
             p->programs++;
-            p->fused += work > 1;
+            p->fused += expr_work(n->attrs) > 1;
         }
         p->fused += n->epilogue != NULL;
     }
@@ -95,7 +100,40 @@ static const char *layer_of(const dlt_node *n)
     return n->layer != NULL && n->layer[0] != '\0' ? n->layer : "-";
 }
 
+/* The value whose memory a view shows, or the value itself. */
+static const dlt_value *seen_through(const dlt_value *v)
+{
+    while ((dlt_op_flags(v->node->op) & DLT_OP_VIEW) != 0 && v->node->input_count > 0) {
+        v = v->node->inputs[0];
+    }
+    return v;
+}
+
 /* ---- JSON ---- */
+
+/* What a kernel reads (views seen through) and writes: with it the plan is a graph that can be followed. */
+static void put_values(dlt_json *j, const dlt_node *n)
+{
+    char text[160];
+    dlt_json_key(j, "inputs");
+    dlt_json_open(j, '[');
+    for (int i = 0; i < n->input_count; i++) {
+        dlt_json_int(j, seen_through(n->inputs[i])->id);
+    }
+    dlt_json_close(j, ']');
+    dlt_json_key(j, "outputs");
+    dlt_json_open(j, '[');
+    for (int i = 0; i < n->output_count; i++) {
+        const dlt_value *v = n->outputs[i];
+        dlt_json_open(j, '{');
+        dlt_json_key_int(j, "value", v->id);
+        dlt_json_key_string(j, "type", dlt_dtype_name(v->type));
+        dlt_json_key_string(j, "shape", dlt_shape_text(&v->shape, text, sizeof text));
+        dlt_json_key_string(j, "layout", dlt_layout_text(v->layout, text, sizeof text));
+        dlt_json_close(j, '}');
+    }
+    dlt_json_close(j, ']');
+}
 
 static void put_kernel(dlt_json *j, const dlt_node *n)
 {
@@ -111,9 +149,13 @@ static void put_kernel(dlt_json *j, const dlt_node *n)
     dlt_json_key_string(j, "kernel", c->count > 0 ? c->candidates[c->taken].name : "");
     dlt_json_key_double(j, "flops", dlt_node_flops(n));
     dlt_json_key_int(j, "bytes", dlt_node_bytes(n));
-    if (n->epilogue != NULL) {
-        dlt_json_key_int(j, "epilogue_instructions", n->epilogue->instr_count);
+    if (n->op == DLT_OP_EXPR) {
+        dlt_json_key_int(j, "operations", expr_work(n->attrs));
     }
+    if (n->epilogue != NULL) {
+        dlt_json_key_int(j, "epilogue_operations", expr_work(n->epilogue));
+    }
+    put_values(j, n);
     dlt_json_key(j, "rejected");
     dlt_json_open(j, '[');
     for (int i = 0; i < c->count; i++) {
