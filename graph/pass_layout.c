@@ -189,9 +189,10 @@ static void choose(const pass *p, const dlt_node *n, dlt_layout *layouts)
 static void rewrite_node(pass *p, const dlt_node *n)
 {
     dlt_arena *arena = p->r.to->arena;
-    dlt_layout few[24], *layouts = few;
-    dlt_value *few_in[16], **in = few_in;
-    if (n->input_count > 16) {
+    enum { FEW = 24 }; /* inputs and outputs: most nodes need no more */
+    dlt_layout few[FEW], *layouts = few;
+    dlt_value *few_in[FEW], **in = few_in;
+    if (n->input_count + n->output_count > FEW) {
         layouts = dlt_arena_alloc(arena, (size_t)(n->input_count + n->output_count), sizeof *layouts);
         in = dlt_arena_alloc(arena, (size_t)n->input_count, sizeof(dlt_value *));
         if (layouts == NULL || in == NULL) {
