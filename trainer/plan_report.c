@@ -2,12 +2,15 @@
 #include "trainer/plan_report.h"
 
 #include "base/json.h"
+#include "base/linux_map.h"
 #include "graph/passes.h"
+#include "io/file.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { LARGEST = 8 };
+static const char *const phase_names[] = {"forward", "backward", "update"};
 
 /* ---- figures ---- */
 
@@ -142,10 +145,7 @@ static void put_kernel(dlt_json *j, const dlt_node *n)
     dlt_json_key_string(j, "op", dlt_op_name(n->op));
     dlt_json_key_string(j, "layer", layer_of(n));
     dlt_json_key_int(j, "line", n->pos.line);
-    dlt_json_key_string(j, "phase",
-                        n->phase == DLT_PHASE_FORWARD    ? "forward"
-                        : n->phase == DLT_PHASE_BACKWARD ? "backward"
-                                                         : "update");
+    dlt_json_key_string(j, "phase", phase_names[n->phase]);
     dlt_json_key_string(j, "kernel", c->count > 0 ? c->candidates[c->taken].name : "");
     dlt_json_key_double(j, "flops", dlt_node_flops(n));
     dlt_json_key_int(j, "bytes", dlt_node_bytes(n));
@@ -174,7 +174,6 @@ static void put_program(dlt_json *j, const dlt_engine *e, dlt_run_program progra
 {
     const dlt_compiled *c = &e->programs[program];
     phase_figures phases[3];
-    static const char *const names[] = {"forward", "backward", "update"};
     count_phases(c->graph, phases);
     dlt_json_open(j, '{');
     dlt_json_key_string(j, "name", dlt_run_program_name(program));
@@ -183,7 +182,7 @@ static void put_program(dlt_json *j, const dlt_engine *e, dlt_run_program progra
     dlt_json_key_int(j, "workspace_bytes", workspace_of(c));
     dlt_json_key_int(j, "input_bytes", c->plan->input_bytes);
     for (int i = 0; i < 3; i++) {
-        dlt_json_key(j, names[i]);
+        dlt_json_key(j, phase_names[i]);
         dlt_json_open(j, '{');
         dlt_json_key_int(j, "kernels", phases[i].kernels);
         dlt_json_key_int(j, "programs", phases[i].programs);
@@ -236,11 +235,13 @@ void dlt_plan_report_json(const dlt_engine *e, dlt_buf *out)
 
 /* ---- text ---- */
 
+enum { NAME_COLUMNS = 30 };
+
 static void put_bytes(dlt_buf *out, const char *name, int64_t bytes)
 {
     char text[40];
     dlt_format_bytes((uint64_t)bytes, text, sizeof text);
-    dlt_buf_printf(out, "%s %s", name, text);
+    dlt_buf_printf(out, "   %s %s", name, text);
 }
 
 static void put_flops(dlt_buf *out, const char *name, double flops)
@@ -254,97 +255,210 @@ static void put_flops(dlt_buf *out, const char *name, double flops)
     dlt_buf_printf(out, "%s %.3g %s", name, flops, units[unit]);
 }
 
+/* "grad repeat/0/dense", its end where it is too long: that is what tells layers apart. */
+static const char *name_of(const dlt_node *n, char *text, size_t room)
+{
+    const char *layer = layer_of(n), *grad = n->phase == DLT_PHASE_BACKWARD ? "grad " : "";
+    const size_t most = NAME_COLUMNS - strlen(grad), length = strlen(layer);
+    const bool cut = length > most;
+    snprintf(text, room, "%s%s%s", grad, cut ? "..." : "", cut ? layer + length - (most - 3) : layer);
+    return text;
+}
+
+static void put_memory(const dlt_engine *e, dlt_buf *out)
+{
+    const dlt_compiled *c = &e->programs[e->main];
+    const dlt_memory_sizes *s = &e->sizes;
+    char total[40], exact[40], machine[40];
+    const int64_t bytes = dlt_engine_bytes(e);
+    const int64_t named = s->bytes[DLT_PARAM] + s->bytes[DLT_GRAD] + s->bytes[DLT_STATE] + slot_bytes(e) +
+                          s->bytes[DLT_TRANSIENT];
+    dlt_format_bytes((uint64_t)bytes, total, sizeof total);
+    dlt_format_count(bytes, exact, sizeof exact);
+    dlt_buf_printf(out, "memory at batch %lld   peak %s (%s bytes)", (long long)c->graph->batch, total, exact);
+    if (strcmp(e->backend->name, "cpu") == 0) {
+        dlt_format_bytes(dlt_memory_of_machine(), machine, sizeof machine);
+        dlt_buf_printf(out, " of %s", machine);
+    }
+    dlt_buf_string(out, "\n ");
+    put_bytes(out, "parameters", s->bytes[DLT_PARAM]);
+    put_bytes(out, "gradients", s->bytes[DLT_GRAD]);
+    put_bytes(out, "optimizer and state", s->bytes[DLT_STATE]);
+    dlt_buf_string(out, "\n ");
+    put_bytes(out, "activations", s->bytes[DLT_TRANSIENT]);
+    put_bytes(out, "of which workspace", workspace_of(c));
+    dlt_buf_printf(out, "\n    input %d x", s->input_slots);
+    dlt_format_bytes((uint64_t)s->bytes[DLT_INPUT], exact, sizeof exact);
+    dlt_buf_printf(out, " %s", exact);
+    put_bytes(out, "threads and page ends", bytes - named);
+    dlt_buf_string(out, "\ndevice      ");
+    e->backend->describe(e->device, out);
+    dlt_buf_char(out, '\n');
+}
+
+/* The line in the model file; with the file's name where that is an included one. */
+static void put_place(dlt_buf *out, dlt_pos pos, const dlt_compiled *c)
+{
+    const char *file = NULL; /* of the first layer: nearly always the model file */
+    for (int i = 0; i < c->graph->node_count && file == NULL; i++) {
+        file = c->graph->nodes[i]->pos.file;
+    }
+    if (pos.line > 0 && file != NULL && strcmp(file, pos.file) == 0) {
+        dlt_buf_printf(out, " %u", pos.line);
+    } else if (pos.line > 0) {
+        dlt_buf_printf(out, " %s:%u", dlt_path_base(pos.file), pos.line);
+    }
+    dlt_buf_char(out, '\n');
+}
+
 static void put_largest(const dlt_compiled *c, dlt_buf *out)
 {
     const dlt_value *largest[LARGEST];
     const int count = find_largest(c, largest);
-    dlt_buf_printf(out, "%-34s %10s  %-22s %s\n", "largest activations", "", "lives from .. to", "line");
+    dlt_buf_printf(out, "%-*s %10s  %-*s line\n", NAME_COLUMNS + 2, "largest activations", "", NAME_COLUMNS,
+                   "live until");
     for (int i = 0; i < count; i++) {
         const dlt_value *v = largest[i];
         const dlt_place *p = &c->plan->places[v->id];
-        char bytes[40], life[64], name[64], shape[160];
+        char bytes[40], life[64], name[64];
         const dlt_node *last = p->last < c->graph->node_count ? c->graph->nodes[p->last] : NULL;
         dlt_format_bytes((uint64_t)p->bytes, bytes, sizeof bytes);
-        snprintf(name, sizeof name, "%.30s%s", layer_of(v->node),
-                 v->node->phase == DLT_PHASE_BACKWARD ? " grad" : "");
-        snprintf(life, sizeof life, "%d .. %d %s", p->first, p->last,
-                 last != NULL ? dlt_op_name(last->op) : "end");
-        dlt_buf_printf(out, "  %-32s %10s  %-22s %s:%u  %s\n", name, bytes, life,
-                       v->node->pos.file != NULL ? v->node->pos.file : "-", v->node->pos.line,
-                       dlt_shape_text(&v->shape, shape, sizeof shape));
+        dlt_buf_printf(out, "  %-*s %10s  %-*s", NAME_COLUMNS, name_of(v->node, name, sizeof name), bytes,
+                       NAME_COLUMNS, last != NULL ? name_of(last, life, sizeof life) : "the end of the step");
+        put_place(out, v->node->pos, c);
     }
 }
 
-static void put_kernels(const dlt_compiled *c, bool verbose, dlt_buf *out)
-{
-    static const char *const names[] = {"forward", "backward", "update"};
-    dlt_buf_printf(out, "%-10s %-32s %-14s %-28s %s\n", "kernels", "layer", "op", "kernel", "instead of");
-    for (int i = 0; i < c->graph->node_count; i++) {
-        const dlt_node *n = c->graph->nodes[i];
-        const bool product = n->op == DLT_OP_MATMUL || n->op == DLT_OP_CONV || n->op == DLT_OP_CONV_DX ||
-                             n->op == DLT_OP_CONV_DW || n->op == DLT_OP_RNN || n->op == DLT_OP_RNN_DX ||
-                             n->op == DLT_OP_ATTENTION || n->op == DLT_OP_ATTENTION_DX;
-        if (!runs(n) || !(verbose || product)) {
-            continue;
-        }
-        const dlt_choice *choice = n->choice;
-        dlt_buf_printf(out, "%-10s %-32.32s %-14s %-28s", names[n->phase], layer_of(n), dlt_op_name(n->op),
-                       choice->count > 0 ? choice->candidates[choice->taken].name : "-");
-        for (int k = 0; k < choice->count; k++) {
-            if (k != choice->taken && (verbose || strcmp(choice->candidates[k].reason, "reference") != 0)) {
-                dlt_buf_printf(out, " %s (%s)", choice->candidates[k].name, choice->candidates[k].reason);
-            }
-        }
-        if (n->epilogue != NULL) {
-            dlt_buf_printf(out, " + epilogue of %d", n->epilogue->instr_count);
-        }
-        dlt_buf_char(out, '\n');
-    }
-}
-
+/* Where values lie in blocks of channels: the layers from the first to the last, and the reorders. */
 static void put_layouts(const dlt_graph *g, dlt_buf *out)
 {
+    const dlt_node *first = NULL, *last = NULL;
     int blocked = 0, reorders = 0;
+    unsigned block = 0;
+    char name[64];
     for (int i = 0; i < g->node_count; i++) {
         const dlt_node *n = g->nodes[i];
-        reorders += n->op == DLT_OP_REORDER;
         for (int k = 0; k < n->output_count; k++) {
-            blocked += n->outputs[k]->layout.kind == DLT_LAYOUT_CHANNEL_BLOCKED;
+            if (n->outputs[k]->layout.kind == DLT_LAYOUT_CHANNEL_BLOCKED) {
+                first = first == NULL ? n : first;
+                last = n->phase == DLT_PHASE_FORWARD ? n : last;
+                block = n->outputs[k]->layout.block;
+                blocked++;
+            }
         }
     }
-    dlt_buf_printf(out, "layouts     %d values in blocks of channels, %d reorders\n", blocked, reorders);
+    if (blocked == 0) {
+        dlt_buf_string(out, "layouts     row-major everywhere\n");
+        return;
+    }
+    dlt_buf_printf(out, "layouts     %d values in blocks of %u channels", blocked, block);
+    if (first != last && first != NULL && last != NULL) {
+        dlt_buf_printf(out, "\n            %s", name_of(first, name, sizeof name));
+        dlt_buf_printf(out, " .. %s and back", name_of(last, name, sizeof name));
+    }
+    for (int i = 0; i < g->node_count; i++) {
+        if (g->nodes[i]->op == DLT_OP_REORDER) {
+            dlt_buf_printf(out, "%s %s", reorders++ == 0 ? "\n            reorders:" : ",",
+                           name_of(g->nodes[i], name, sizeof name));
+        }
+    }
+    dlt_buf_char(out, '\n');
+}
+
+static bool is_product(const dlt_node *n)
+{
+    return n->op == DLT_OP_MATMUL || n->op == DLT_OP_CONV || n->op == DLT_OP_CONV_DX || n->op == DLT_OP_CONV_DW ||
+           n->op == DLT_OP_RNN || n->op == DLT_OP_RNN_DX || n->op == DLT_OP_ATTENTION ||
+           n->op == DLT_OP_ATTENTION_DX;
+}
+
+static int operations_of(const dlt_node *n)
+{
+    return n->op == DLT_OP_EXPR ? expr_work(n->attrs) : n->epilogue != NULL ? expr_work(n->epilogue) : 0;
+}
+
+/* Two kernels that one line can speak of: copies of a block, the projections of an attention. */
+static bool alike(const dlt_node *a, const dlt_node *b)
+{
+    const dlt_choice *x = a->choice, *y = b->choice;
+    bool same = a->op == b->op && a->phase == b->phase && a->pos.line == b->pos.line &&
+                a->pos.column == b->pos.column && operations_of(a) == operations_of(b) && x->taken == y->taken &&
+                x->count == y->count;
+    for (int i = 0; i < x->count && same; i++) {
+        same = i == x->taken || strcmp(x->candidates[i].reason, y->candidates[i].reason) == 0;
+    }
+    return same;
+}
+
+static bool is_reference(const char *kernel)
+{
+    static const char suffix[] = "_reference";
+    const size_t length = strlen(kernel);
+    return length >= sizeof suffix - 1 && strcmp(kernel + length - (sizeof suffix - 1), suffix) == 0;
+}
+
+static void put_kernel_line(const dlt_node *n, int times, bool verbose, dlt_buf *out)
+{
+    const dlt_choice *c = n->choice;
+    char name[64], kernel[96], more[32] = "";
+    const int operations = operations_of(n);
+    if (times > 1) {
+        snprintf(more, sizeof more, " x %d", times);
+    }
+    snprintf(kernel, sizeof kernel, "%s%s", c->count > 0 ? c->candidates[c->taken].name : "-", more);
+    if (operations > 0) {
+        snprintf(more, sizeof more, "  %s%d", n->op == DLT_OP_EXPR ? "of " : "+ ", operations);
+    } else {
+        more[0] = '\0';
+    }
+    dlt_buf_printf(out, "  %-*s %-12s %s%s\n", NAME_COLUMNS, name_of(n, name, sizeof name), dlt_op_name(n->op),
+                   kernel, more);
+    for (int k = 0; k < c->count; k++) {
+        if (k != c->taken && (verbose || !is_reference(c->candidates[k].name))) {
+            dlt_buf_printf(out, "  %-*s not %s (%s)\n", NAME_COLUMNS, "", c->candidates[k].name,
+                           c->candidates[k].reason);
+        }
+    }
+}
+
+static void put_kernels(const dlt_graph *g, int phase, bool verbose, dlt_buf *out)
+{
+    for (int i = 0; i < g->node_count; i++) {
+        const dlt_node *n = g->nodes[i];
+        int times = 1;
+        bool said = false;
+        if (!runs(n) || (int)n->phase != phase || !(verbose || is_product(n))) {
+            continue;
+        }
+        for (int k = 0; k < g->node_count && !verbose && !said; k++) {
+            if (k != i && runs(g->nodes[k]) && alike(n, g->nodes[k])) {
+                said = k < i;
+                times++;
+            }
+        }
+        if (!said) {
+            put_kernel_line(n, times, verbose, out);
+        }
+    }
 }
 
 void dlt_plan_report_text(const dlt_engine *e, bool verbose, dlt_buf *out)
 {
     const dlt_compiled *c = &e->programs[e->main];
     phase_figures phases[3];
-    char total[40];
-    dlt_buf device = {0};
-    e->backend->describe(e->device, &device);
-    dlt_format_bytes((uint64_t)dlt_engine_bytes(e), total, sizeof total);
-    dlt_buf_printf(out, "memory at batch %lld on %s   %s (%lld bytes)\n", (long long)c->graph->batch,
-                   dlt_buf_text(&device), total, (long long)dlt_engine_bytes(e));
-    put_bytes(out, "  parameters", e->sizes.bytes[DLT_PARAM]);
-    put_bytes(out, "   gradients", e->sizes.bytes[DLT_GRAD]);
-    put_bytes(out, "   optimizer and state", e->sizes.bytes[DLT_STATE]);
-    put_bytes(out, "   input", slot_bytes(e));
-    put_bytes(out, "   activations", e->sizes.bytes[DLT_TRANSIENT]);
-    put_bytes(out, ", of which workspace", workspace_of(c));
-    dlt_buf_char(out, '\n');
-    put_largest(c, out);
     count_phases(c->graph, phases);
+    put_memory(e, out);
+    put_largest(c, out);
     put_flops(out, "work a step ", phases[0].flops + phases[1].flops + phases[2].flops);
-    put_flops(out, "   forward", phases[0].flops);
-    put_flops(out, "   backward", phases[1].flops);
-    put_flops(out, "   update", phases[2].flops);
+    for (int i = 0; i < 3; i++) {
+        dlt_buf_string(out, "  ");
+        put_flops(out, phase_names[i], phases[i].flops);
+    }
     dlt_buf_char(out, '\n');
-    dlt_buf_printf(out,
-                   "programs    forward %d kernels, %d fused   backward %d kernels, %d fused   update %d "
-                   "kernels, %d fused\n",
-                   phases[0].kernels, phases[0].fused, phases[1].kernels, phases[1].fused, phases[2].kernels,
-                   phases[2].fused);
     put_layouts(c->graph, out);
-    put_kernels(c, verbose, out);
-    dlt_buf_release(&device);
+    for (int i = 0; i < 3; i++) {
+        dlt_buf_printf(out, "%-9s   %d kernels, %d of them fused\n", phase_names[i], phases[i].kernels,
+                       phases[i].fused);
+        put_kernels(c->graph, i, verbose, out);
+    }
 }
