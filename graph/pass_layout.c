@@ -1,5 +1,6 @@
-/* graph/pass_layout.c: physical layouts. The target says what it wishes for convolutions and the like; elementwise ops go
- * along with their operands; everything else is row-major. Where two neighbours differ a REORDER stands between them. */
+/* graph/pass_layout.c: physical layouts. The target says what it wishes for convolutions and the like;
+ * elementwise ops go along with their operands; everything else is row-major. Where two neighbours differ a
+ * REORDER stands between them. */
 #include "graph/passes.h"
 
 #include "graph/builder.h"

@@ -275,7 +275,8 @@ static void put_memory(const dlt_engine *e, dlt_buf *out)
                           s->bytes[DLT_TRANSIENT];
     dlt_format_bytes((uint64_t)bytes, total, sizeof total);
     dlt_format_count(bytes, exact, sizeof exact);
-    dlt_buf_printf(out, "memory at batch %lld   peak %s (%s bytes)", (long long)c->graph->batch, total, exact);
+    dlt_buf_printf(out, "memory at batch %lld   peak %s (%s bytes)", (long long)c->graph->batch, total,
+                   exact);
     if (strcmp(e->backend->name, "cpu") == 0) {
         dlt_format_bytes(dlt_memory_of_machine(), machine, sizeof machine);
         dlt_buf_printf(out, " of %s", machine);
@@ -367,9 +368,9 @@ static void put_layouts(const dlt_graph *g, dlt_buf *out)
 
 static bool is_product(const dlt_node *n)
 {
-    return n->op == DLT_OP_MATMUL || n->op == DLT_OP_CONV || n->op == DLT_OP_CONV_DX || n->op == DLT_OP_CONV_DW ||
-           n->op == DLT_OP_RNN || n->op == DLT_OP_RNN_DX || n->op == DLT_OP_ATTENTION ||
-           n->op == DLT_OP_ATTENTION_DX;
+    return n->op == DLT_OP_MATMUL || n->op == DLT_OP_CONV || n->op == DLT_OP_CONV_DX ||
+           n->op == DLT_OP_CONV_DW || n->op == DLT_OP_RNN || n->op == DLT_OP_RNN_DX ||
+           n->op == DLT_OP_ATTENTION || n->op == DLT_OP_ATTENTION_DX;
 }
 
 static int operations_of(const dlt_node *n)
@@ -382,8 +383,8 @@ static bool alike(const dlt_node *a, const dlt_node *b)
 {
     const dlt_choice *x = a->choice, *y = b->choice;
     bool same = a->op == b->op && a->phase == b->phase && a->pos.line == b->pos.line &&
-                a->pos.column == b->pos.column && operations_of(a) == operations_of(b) && x->taken == y->taken &&
-                x->count == y->count;
+                a->pos.column == b->pos.column && operations_of(a) == operations_of(b) &&
+                x->taken == y->taken && x->count == y->count;
     for (int i = 0; i < x->count && same; i++) {
         same = i == x->taken || strcmp(x->candidates[i].reason, y->candidates[i].reason) == 0;
     }
@@ -411,8 +412,8 @@ static void put_kernel_line(const dlt_node *n, int times, bool verbose, dlt_buf 
     } else {
         more[0] = '\0';
     }
-    dlt_buf_printf(out, "  %-*s %-12s %s%s\n", NAME_COLUMNS, name_of(n, name, sizeof name), dlt_op_name(n->op),
-                   kernel, more);
+    dlt_buf_printf(out, "  %-*s %-12s %s%s\n", NAME_COLUMNS, name_of(n, name, sizeof name),
+                   dlt_op_name(n->op), kernel, more);
     for (int k = 0; k < c->count; k++) {
         if (k != c->taken && (verbose || !is_reference(c->candidates[k].name))) {
             dlt_buf_printf(out, "  %-*s not %s (%s)\n", NAME_COLUMNS, "", c->candidates[k].name,
@@ -449,16 +450,14 @@ void dlt_plan_report_text(const dlt_engine *e, bool verbose, dlt_buf *out)
     count_phases(c->graph, phases);
     put_memory(e, out);
     put_largest(c, out);
-    put_flops(out, "work a step ", phases[0].flops + phases[1].flops + phases[2].flops);
-    for (int i = 0; i < 3; i++) {
-        dlt_buf_string(out, "  ");
-        put_flops(out, phase_names[i], phases[i].flops);
-    }
-    dlt_buf_char(out, '\n');
+    put_flops(out, "work       ", phases[0].flops + phases[1].flops + phases[2].flops);
+    dlt_buf_string(out, " a step\n");
     put_layouts(c->graph, out);
     for (int i = 0; i < 3; i++) {
-        dlt_buf_printf(out, "%-9s   %d kernels, %d of them fused\n", phase_names[i], phases[i].kernels,
+        dlt_buf_printf(out, "%-9s   %d kernels, %d of them fused,", phase_names[i], phases[i].kernels,
                        phases[i].fused);
+        put_flops(out, "", phases[i].flops);
+        dlt_buf_char(out, '\n');
         put_kernels(c->graph, i, verbose, out);
     }
 }

@@ -4,7 +4,7 @@ import json
 import os
 import re
 
-from support import Program, info, main, shipped, weights
+from support import Program, info, main, program, shipped, weights
 
 PHASES = ("forward", "backward", "update")
 CONVOLUTIONS = ("conv", "conv_dx", "conv_dw")
@@ -18,10 +18,6 @@ MADE_UP = {
 
 def words_for(name):
     return () if "DLTRAIN_DATA" in os.environ else MADE_UP[name]
-
-
-def program(plan, name="train"):
-    return next(p for p in plan["programs"] if p["name"] == name)
 
 
 def fused(kernel):
