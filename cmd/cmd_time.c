@@ -82,6 +82,7 @@ static void put_json(const dlt_timing *t, dlt_buf *out)
     dlt_json_key_double(&j, "fastest", t->fastest);
     dlt_json_key_int(&j, "steps", t->steps);
     dlt_json_key_int(&j, "allocations", t->allocations);
+    dlt_json_key_int(&j, "futex_calls", t->futex_calls);
     dlt_json_key_int(&j, "launches", t->launches);
     dlt_json_key(&j, "layers");
     dlt_json_open(&j, '[');

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/linux_futex.h"
 #include "graph/passes.h"
 
 #include <math.h>
@@ -231,13 +232,14 @@ dlt_status dlt_time_step(dlt_session *s, int64_t steps, dlt_timing *t, dlt_diag 
     for (int i = 0; i < 3 && status == DLT_OK; i++) { /* warm-up */
         status = dlt_engine_run(e, e->main, slot, &finite, diag);
     }
-    const uint64_t before = dlt_alloc_calls();
+    const uint64_t before = dlt_alloc_calls(), futex_before = dlt_futex_calls();
     for (int64_t i = 0; i < steps && status == DLT_OK; i++) {
         const int64_t start = dlt_clock_ns();
         status = dlt_engine_run(e, e->main, slot, &finite, diag);
         times[i] = dlt_seconds_since(start);
     }
     t->allocations = (int64_t)(dlt_alloc_calls() - before);
+    t->futex_calls = (int64_t)(dlt_futex_calls() - futex_before);
     t->launches = e->backend->launches(c->program);
     if (status == DLT_OK) {
         qsort(times, (size_t)steps, sizeof *times, by_value);

@@ -40,6 +40,7 @@ typedef struct dlt_timing {
     double step; /* seconds, the median of whole steps */
     double fastest;
     int64_t steps, allocations; /* measured; allocations while they ran */
+    int64_t futex_calls;        /* of the pool while they ran: threads whose spin ran out, and who woke them */
     int64_t launches;
     int count;
     const dlt_time_row *rows; /* in order of the layers */

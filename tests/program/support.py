@@ -21,7 +21,7 @@ class Program(dltrain.TestCase):
     def start(self, *words, before=(), timeout=600, **environment):
         """Runs the program to its end: a CompletedProcess with text. before: a command that runs it (strace)."""
         env = dict(ENVIRONMENT, XDG_CACHE_HOME=str(self.folder / "cache"), **environment)
-        return subprocess.run([*before, *dltrain.command(*words)], env=env, stdin=subprocess.DEVNULL, text=True,
+        return subprocess.run([*map(str, before), *dltrain.command(*words)], env=env, stdin=subprocess.DEVNULL, text=True,
                               timeout=timeout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.folder, check=False)
 
     def good(self, *words, **more):
