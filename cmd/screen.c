@@ -129,6 +129,22 @@ void dlt_screen_line(dlt_screen *s, const char *fmt, ...)
 
 /* ---- events ---- */
 
+/* Where the records lie, and the memory they take there: that comes on top of what is planned. */
+static void show_records(dlt_screen *s, const dlt_session *session)
+{
+    const dlt_view *train = session->data != NULL ? dlt_datasets_view(session->data, DLT_TRAIN) : NULL;
+    char bytes[40];
+    if (train == NULL) {
+        return;
+    }
+    dlt_format_bytes(dlt_datasets_resident(session->data), bytes, sizeof bytes);
+    if (dlt_dataset_memory(train->dataset) > 0) {
+        dlt_screen_line(s, "%-11s %s in memory", "records", bytes);
+    } else {
+        dlt_screen_line(s, "%-11s %s in memory; train's: %s", "records", bytes, dlt_dataset_place(train->dataset));
+    }
+}
+
 static void on_start(void *context, const dlt_fit_start *start)
 {
     dlt_screen *s = context;
@@ -145,6 +161,7 @@ static void on_start(void *context, const dlt_fit_start *start)
     dlt_screen_line(s, "%-11s %s parameters   %d layers   %s   %s", session->spec->name, parameters,
                     start->layers, dlt_buf_text(&device), precisions[session->spec->precision]);
     dlt_screen_line(s, "%-11s %s", "data", dlt_buf_text(&data));
+    show_records(s, session);
     if (start->run != NULL) {
         dlt_screen_line(s, "%-11s %s planned, fixed from here on   run  %s", "memory", bytes,
                         dlt_shown_path(start->run));

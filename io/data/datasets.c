@@ -351,6 +351,15 @@ const dlt_view *dlt_datasets_view(const dlt_datasets *data, dlt_set set)
     return data->has_view[set] ? &data->views[set] : NULL;
 }
 
+uint64_t dlt_datasets_resident(const dlt_datasets *data)
+{
+    uint64_t bytes = 0;
+    for (int set = 0; set < DLT_SET_COUNT; set++) {
+        bytes += data->datasets[set] != NULL ? dlt_dataset_memory(data->datasets[set]) : 0;
+    }
+    return bytes;
+}
+
 dlt_status dlt_datasets_unchanged(const dlt_datasets *data, dlt_diag *diag)
 {
     for (int set = 0; set < DLT_SET_COUNT; set++) {

@@ -1,4 +1,4 @@
-/* io/data/datasetssets.h: the data of a model file, opened: train, validation and test as views, and the
+/* io/data/datasets.h: the data of a model file, opened: train, validation and test as views, and the
  * signature.
  *
  *     dlt_datasets *data = NULL;
@@ -36,6 +36,8 @@ const dlt_signature *dlt_datasets_signature(const dlt_datasets *data);
 const dlt_frame *dlt_datasets_frame(const dlt_datasets *data);
 /** Records of a set; NULL where it is absent or the data were not loaded. */
 const dlt_view *dlt_datasets_view(const dlt_datasets *data, dlt_set set);
+/** Bytes of records that lie in memory, all sets together: what a run takes beside the plan's memory. */
+uint64_t dlt_datasets_resident(const dlt_datasets *data);
 /** DLT_E_DATA if a file changed since the data were opened. */
 dlt_status dlt_datasets_unchanged(const dlt_datasets *data, dlt_diag *diag);
 /** Bytes that records may take: what is asked for, else a quarter of the machine's (or of the control group's

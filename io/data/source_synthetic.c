@@ -3,9 +3,9 @@
  *
  *   classification  x = centre of the class + noise * normal; centres have standard normal coordinates
  *   regression      y = sum w_i x_i / sqrt(n) + noise * normal; x and w standard normal
- *   sequence        tokens of 0..classes-1: the next one is (5 t + 3) mod classes, or with probability
- * `noise` any; the target is the sequence one token on images          bytes: a grating whose direction is
- * the class, at a random phase, and noise * 255 of uniform noise */
+ *   sequence        tokens of 0..classes-1: the next one is (5 t + 3) mod classes, or with probability `noise` any;
+ *                   the target is the sequence one token on
+ *   images          bytes: a grating whose direction is the class, at a random phase, and noise * 255 of uniform noise */
 #include "io/data/source.h"
 
 #include "base/alloc.h"
