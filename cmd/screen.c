@@ -141,7 +141,8 @@ static void show_records(dlt_screen *s, const dlt_session *session)
     if (dlt_dataset_memory(train->dataset) > 0) {
         dlt_screen_line(s, "%-11s %s in memory", "records", bytes);
     } else {
-        dlt_screen_line(s, "%-11s %s in memory; train's: %s", "records", bytes, dlt_dataset_place(train->dataset));
+        dlt_screen_line(s, "%-11s %s in memory; train's: %s", "records", bytes,
+                        dlt_dataset_place(train->dataset));
     }
 }
 
