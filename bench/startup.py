@@ -3,7 +3,7 @@
 
   help        exec to the end of `dltrain --help`
   check       exec to the end of `dltrain check --no-data` of a model of 100 layers
-  first step  exec until `dltrain fit` has said what the first step of an MLP on 1,000 made-up images came to: data made and packed,
+  first step  exec until `dltrain fit` has said what the first step of an MLP on 256 made-up images came to: data made and packed,
               run directory made, programs planned, weights drawn, one step done
   memory      largest resident memory of `dltrain fit` of an MLP on MNIST (made-up images of that shape and number where
               DLTRAIN_DATA is not set), without the records, which fit prints as a line of its own
@@ -46,7 +46,7 @@ class Bench:
         self.program, self.folder = program, folder
         layers = "".join(f"  - Dense: {{units: {64 + i % 3}, activation: relu}}\n" for i in range(100))
         self.hundred = self.file("hundred.yaml", f"name: hundred\nlayers:\n  - Input: {{shape: [64]}}\n{layers}")
-        self.small = self.file("small.yaml", MLP % (MADE_UP % 1000))
+        self.small = self.file("small.yaml", MLP % (MADE_UP % 256))
         data = os.environ.get("DLTRAIN_DATA")
         self.mnist = self.file("mnist.yaml", MLP % (MNIST % (data, data) if data else MADE_UP % 60000))
         self.data = "MNIST" if data else "60,000 made-up images"

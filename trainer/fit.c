@@ -381,10 +381,6 @@ static dlt_status open_saver(fit *f)
     const char *folder = f->path != NULL ? checkpoints_of(f, f->path) : NULL;
     DLT_TRY(
         dlt_saver_create(f->engine, folder, f->spec->fit.keep, keeps_weights(f->spec), &f->saver, f->diag));
-    if (folder != NULL) {
-        DLT_TRY(dlt_saver_wait(f->saver, f->diag)); /* the trial: better to fail now than at the first save */
-        DLT_TRY(dlt_checkpoint_clean(dlt_saver_folder(f->saver), NULL, f->diag));
-    }
     return f->resuming ? dlt_saved_kept_read(f->checkpoint, f->saver, f->diag) : DLT_OK;
 }
 
@@ -622,6 +618,9 @@ static dlt_status train_epoch(fit *f, int64_t steps, bool *stopped)
         f->progress.batch++;
         f->progress.step += finite;
         DLT_TRY(tell_batch(f, steps, rows));
+        if (dlt_saver_trial_failed(f->saver)) { /* better to fail now than at the first save */
+            return dlt_saver_wait(f->saver, f->diag);
+        }
         if (wants_batches) {
             int count = 0;
             DLT_TRY(dlt_engine_metrics(f->engine, false, f->all_logs, MAX_LOGS, &count, f->diag));
@@ -807,7 +806,8 @@ static dlt_status note_best(fit *f, const dlt_logs *logs, bool *best)
     f->progress.best = e->value;
     f->progress.best_epoch = f->progress.epoch;
     f->progress.best_step = f->progress.step;
-    return dlt_saver_mark_best(f->saver, f->progress.step, f->diag);
+    dlt_saver_mark_best(f->saver, f->progress.step);
+    return DLT_OK;
 }
 
 static void choose_monitor(fit *f)

@@ -10,6 +10,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,7 +52,9 @@ struct dlt_saver {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool has_job, stopping, trial;
+    int64_t best; /* step that `best` shall point to once it is written; -1: nothing to do */
     job job;
+    atomic_bool trial_failed;
     dlt_diag *problems; /* of the writer */
     dlt_status status;  /* of the last job */
 };
@@ -286,29 +289,58 @@ static dlt_status write_job(dlt_saver *s, dlt_diag *diag)
     return status;
 }
 
+/* What the writer does next, in this order. */
+typedef enum task_kind { TASK_NONE, TASK_TRIAL, TASK_WRITE, TASK_BEST } task_kind;
+
+static task_kind next_task(const dlt_saver *s)
+{
+    return s->trial ? TASK_TRIAL : s->has_job ? TASK_WRITE : s->best >= 0 ? TASK_BEST : TASK_NONE;
+}
+
+static dlt_status do_task(dlt_saver *s, task_kind task, int64_t best)
+{
+    double seconds = 0;
+    dlt_status status = DLT_OK;
+    switch (task) {
+    case TASK_TRIAL:
+        status = dlt_checkpoint_trial(s->folder, s->bytes, &seconds, s->problems);
+        atomic_store_explicit(&s->trial_failed, status != DLT_OK, memory_order_relaxed);
+        break;
+    case TASK_WRITE:
+        status = write_job(s, s->problems);
+        break;
+    default:
+        status = dlt_checkpoint_link(s->folder, "best.weights.h5", best, s->problems);
+    }
+    return status;
+}
+
 static void *writer_main(void *argument)
 {
     dlt_saver *s = argument;
     pthread_mutex_lock(&s->lock);
     for (;;) {
-        while (!s->has_job && !s->trial && !s->stopping) {
+        task_kind task = next_task(s);
+        while (task == TASK_NONE && !s->stopping) {
             pthread_cond_wait(&s->changed, &s->lock);
+            task = next_task(s);
         }
-        if (!s->has_job && !s->trial) {
+        if (task == TASK_NONE) {
             break;
         }
-        const bool trial = s->trial;
+        const int64_t best = s->best;
+        const bool lost = task == TASK_BEST && s->status != DLT_OK; /* the file it would point to */
         pthread_mutex_unlock(&s->lock);
-        double seconds = 0;
-        const dlt_status status = trial ? dlt_checkpoint_trial(s->folder, s->bytes, &seconds, s->problems)
-                                        : write_job(s, s->problems);
+        const dlt_status status = lost ? DLT_OK : do_task(s, task, best);
         pthread_mutex_lock(&s->lock);
         s->status = s->status == DLT_OK ? status : s->status;
-        if (trial) {
+        if (task == TASK_TRIAL) {
             s->trial = false;
-        } else {
+        } else if (task == TASK_WRITE) {
             release_job(&s->job);
             s->has_job = false;
+        } else if (s->best == best) {
+            s->best = -1;
         }
         pthread_cond_broadcast(&s->changed);
     }
@@ -364,6 +396,7 @@ dlt_status dlt_saver_create(dlt_engine *engine, const char *folder, int64_t keep
                      .arena = dlt_arena_create(),
                      .keep = keep < 2 ? 2 : (size_t)keep,
                      .last_saved = -1,
+                     .best = -1,
                      .problems = dlt_diag_create()};
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
@@ -379,6 +412,7 @@ dlt_status dlt_saver_create(dlt_engine *engine, const char *folder, int64_t keep
     }
     if (status == DLT_OK && folder != NULL) {
         status = dlt_checkpoint_folder_open(folder, &s->folder, diag);
+        status = status == DLT_OK ? dlt_checkpoint_clean(s->folder, NULL, diag) : status;
     }
     if (status == DLT_OK) {
         s->trial = s->folder != NULL;
@@ -422,7 +456,7 @@ void dlt_saver_destroy(dlt_saver *s)
 dlt_status dlt_saver_wait(dlt_saver *s, dlt_diag *diag)
 {
     pthread_mutex_lock(&s->lock);
-    while (s->has_job || s->trial) {
+    while (next_task(s) != TASK_NONE) {
         pthread_cond_wait(&s->changed, &s->lock);
     }
     const dlt_status status = s->status;
@@ -502,13 +536,20 @@ dlt_status dlt_saver_save(dlt_saver *s, const dlt_saved_meta *meta, const char *
     return DLT_OK;
 }
 
-dlt_status dlt_saver_mark_best(dlt_saver *s, int64_t step, dlt_diag *diag)
+void dlt_saver_mark_best(dlt_saver *s, int64_t step)
 {
     if (s->folder == NULL) {
-        return DLT_OK;
+        return;
     }
-    DLT_TRY(dlt_saver_wait(s, diag));
-    return dlt_checkpoint_link(s->folder, "best.weights.h5", step, diag);
+    pthread_mutex_lock(&s->lock);
+    s->best = step;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+}
+
+bool dlt_saver_trial_failed(const dlt_saver *s)
+{
+    return atomic_load_explicit(&s->trial_failed, memory_order_relaxed);
 }
 
 int64_t dlt_saver_bytes(const dlt_saver *s)

@@ -62,8 +62,11 @@ void dlt_saver_destroy(dlt_saver *saver);
  */
 dlt_status dlt_saver_save(dlt_saver *saver, const dlt_saved_meta *meta, const char *path, bool weights_only,
                           dlt_diag *diag);
-/** Lets `best` point to the checkpoint of a step that was saved. */
-dlt_status dlt_saver_mark_best(dlt_saver *saver, int64_t step, dlt_diag *diag);
+/** Lets `best` point to the checkpoint of a step that was given to dlt_saver_save, once that is written. What
+ * fails is reported by the next save or wait. */
+void dlt_saver_mark_best(dlt_saver *saver, int64_t step);
+/** True once the trial has shown that checkpoints cannot be saved here: dlt_saver_wait says why. */
+bool dlt_saver_trial_failed(const dlt_saver *saver);
 /** Waits until everything is on the disk; reports what failed. */
 dlt_status dlt_saver_wait(dlt_saver *saver, dlt_diag *diag);
 /** Bytes of a checkpoint, about; and seconds that the trial took (0: not known yet). */
