@@ -1,4 +1,4 @@
-# What `cmake --install` puts where: the program, its man page and its completions. The texts are written by the program
+# What `cmake --install` puts where: the program, its man page, its completions and the example models. The texts are written by the program
 # itself, from the tables of its commands; a cross build, which cannot run it, installs the program alone.
 install(TARGETS dltrain RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 if(NOT CMAKE_CROSSCOMPILING)
@@ -21,3 +21,6 @@ if(NOT CMAKE_CROSSCOMPILING)
   install(FILES ${DLT_TEXTS}/dltrain.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
   install(FILES ${DLT_TEXTS}/dltrain.schema.json DESTINATION ${CMAKE_INSTALL_DATADIR}/dltrain)
 endif()
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/configs/ DESTINATION ${CMAKE_INSTALL_DATADIR}/dltrain/configs
+  PATTERN runs EXCLUDE)
+install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

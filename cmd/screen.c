@@ -369,8 +369,14 @@ static void on_end(void *context, const dlt_fit_result *r)
     dlt_screen *s = context;
     char figure[40];
     const char *run = dlt_shown_path(r->run);
+    char restored[64] = "";
+    if (r->restored_epoch > 0) {
+        snprintf(restored, sizeof restored, "weights of epoch %lld restored", (long long)r->restored_epoch);
+    }
     if (r->stop_reason != NULL) {
-        dlt_screen_line(s, "stopped: %s", r->stop_reason);
+        dlt_screen_line(s, "stopped: %s%s%s", r->stop_reason, restored[0] != '\0' ? "; " : "", restored);
+    } else if (restored[0] != '\0') {
+        dlt_screen_line(s, "%s", restored);
     }
     if (r->outcome == DLT_FIT_DONE_BEFORE) {
         dlt_format_figure(r->best, figure, sizeof figure);

@@ -457,6 +457,7 @@ static dlt_status act(void *context, int index, const dlt_callback_io *io, dlt_d
     }
     if (io->restore_weights) {
         DLT_TRY(dlt_saver_restore_kept(f->saver, diag));
+        f->result->restored_epoch = dlt_saver_kept(f->saver)->epoch + 1;
     }
     if (io->save) {
         DLT_TRY(save(f, io->save_path, io->save_weights_only));

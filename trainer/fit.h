@@ -54,6 +54,7 @@ typedef struct dlt_fit_result {
     int64_t best_epoch; /* from 0; -1: none */
     char monitor[128];
     const char *stop_reason; /* of a callback; NULL */
+    int64_t restored_epoch;  /* whose weights a callback put back at the end, from 1; 0: those of the last one stay */
     bool has_test;
     dlt_log_entry test[64]; /* loss and metrics on the test set */
     int test_count;
