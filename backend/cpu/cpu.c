@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/linux_machine.h"
 #include "base/linux_map.h"
 #include "base/pool.h"
 
@@ -168,13 +169,19 @@ static dlt_status memory_create(dlt_device *device, const dlt_memory_sizes *size
     m->device = device;
     m->sizes = *sizes;
     m->bytes = (size_t)bytes;
-    m->all = bytes < INT64_MAX ? dlt_map_zeroed(m->bytes) : NULL;
+    /* Linux promises more than it has and kills who takes it up on that: better not begin */
+    const int64_t available = dlt_memory_available();
+    const bool fits = available < 0 || bytes <= available;
+    m->all = bytes < INT64_MAX && fits ? dlt_map_zeroed(m->bytes) : NULL;
     if (m->all == NULL) {
-        char text[40];
-        dlt_format_bytes((uint64_t)bytes, text, sizeof text);
+        char needed[40], left[48];
+        dlt_format_bytes((uint64_t)bytes, needed, sizeof needed);
+        dlt_format_bytes((uint64_t)(available > 0 ? available : 0), left, sizeof left);
         dlt_free(m);
         return dlt_fail(diag, DLT_E_MEMORY, (dlt_pos){0},
-                        "cpu: %s of memory are needed and were refused; `dltrain plan` shows what takes them", text);
+                        "cpu: %s of memory are needed, %s%s; a smaller fit.batch_size or smaller layers need less: "
+                        "`dltrain plan` shows what takes them",
+                        needed, fits ? "and were refused" : left, fits ? "" : " are left");
     }
     char *at = m->all;
     for (size_t i = 0; i < DLT_COUNT(laid_out); i++) {
