@@ -153,9 +153,8 @@ static void put_json(const dlt_evaluation *e, dlt_buf *out)
 }
 
 /* One figure: "recall[>50K],0.64". of, as: names of classes, or NULL. */
-static void put_figure(dlt_buf *out, const char *what, const char *of, const char *as, double value)
+static void put_figure(dlt_buf *out, const char *what, const char *of, const char *as, const char *value)
 {
-    char number[40];
     dlt_buf name = {0};
     dlt_buf_string(&name, what);
     if (of != NULL) {
@@ -165,33 +164,46 @@ static void put_figure(dlt_buf *out, const char *what, const char *of, const cha
         dlt_buf_printf(&name, "[%s]", as);
     }
     dlt_buf_csv(out, dlt_buf_text(&name));
-    dlt_format_double(value, number, sizeof number);
-    dlt_buf_printf(out, ",%s\n", number);
+    dlt_buf_printf(out, ",%s\n", value);
     out->failed = out->failed || name.failed;
     dlt_buf_release(&name);
+}
+
+static void put_ratio(dlt_buf *out, const char *what, const char *of, double value)
+{
+    char number[40];
+    dlt_format_double(value, number, sizeof number);
+    put_figure(out, what, of, NULL, number);
+}
+
+static void put_count(dlt_buf *out, const char *what, const char *of, const char *as, int64_t value)
+{
+    char number[40];
+    snprintf(number, sizeof number, "%lld", (long long)value);
+    put_figure(out, what, of, as, number);
 }
 
 static void put_csv(const dlt_evaluation *e, dlt_buf *out)
 {
     char name[256], other[256];
     dlt_buf_string(out, "name,value\n");
-    put_figure(out, "samples", NULL, NULL, (double)e->samples);
+    put_count(out, "samples", NULL, NULL, e->samples);
     for (int i = 0; i < e->count; i++) {
-        put_figure(out, e->values[i].name, NULL, NULL, e->values[i].value);
+        put_ratio(out, e->values[i].name, NULL, e->values[i].value);
     }
     for (int64_t i = 0; i < e->classes; i++) {
         const dlt_class_figures f = dlt_class_figures_of(e, i);
         put_name(e, i, name, sizeof name);
-        put_figure(out, "precision", name, NULL, f.precision);
-        put_figure(out, "recall", name, NULL, f.recall);
-        put_figure(out, "f1", name, NULL, f.f1);
-        put_figure(out, "count", name, NULL, (double)f.count);
+        put_ratio(out, "precision", name, f.precision);
+        put_ratio(out, "recall", name, f.recall);
+        put_ratio(out, "f1", name, f.f1);
+        put_count(out, "count", name, NULL, f.count);
     }
     for (int64_t i = 0; i < e->classes; i++) {
         put_name(e, i, name, sizeof name);
         for (int64_t k = 0; k < e->classes; k++) {
             put_name(e, k, other, sizeof other);
-            put_figure(out, "confusion", name, other, (double)e->confusion[i * e->classes + k]);
+            put_count(out, "confusion", name, other, e->confusion[i * e->classes + k]);
         }
     }
 }

@@ -4,6 +4,7 @@
 #include "trainer/predict.h"
 #include "trainer/signals.h"
 
+#include "base/clock.h"
 #include "base/text.h"
 
 #include <stdio.h>
@@ -67,9 +68,19 @@ static dlt_predict_format format_of(const predict_flags *o)
     return DLT_PREDICT_CSV;
 }
 
+/* Says what became of it where the predictions went to a file: nothing else would. */
+static void put_done(const predict_flags *o, int64_t rows, double took)
+{
+    char count[40], seconds[40];
+    dlt_format_count(rows, count, sizeof count);
+    dlt_format_seconds(took, seconds, sizeof seconds);
+    fprintf(stderr, "%s   %s predictions in %s\n", o->output, count, seconds);
+}
+
 static dlt_status run(const dlt_command_call *call)
 {
     const predict_flags *o = call->options;
+    const int64_t start = dlt_clock_ns();
     const dlt_load_options load = {.overrides = o->overrides.at, .override_count = o->overrides.count};
     const dlt_model_choice choice = {
         .given = call->arguments.at[0], .which = o->which, .weights = o->weights};
@@ -88,7 +99,13 @@ static dlt_status run(const dlt_command_call *call)
                                              .format = format_of(o),
                                              .stop = dlt_stop_flag(),
                                              .write = write_bytes};
+        if (strcmp(predict.input, "-") == 0 && isatty(STDIN_FILENO)) {
+            fputs("reading rows from the terminal; Ctrl-D ends them\n", stderr);
+        }
         status = dlt_predict(&model, session, &predict, &rows, call->diag);
+    }
+    if (status == DLT_OK && o->output != NULL) {
+        put_done(o, rows, dlt_seconds_since(start));
     }
     dlt_session_close(session);
     dlt_model_close(&model);

@@ -69,6 +69,8 @@ typedef struct csv_state {
     int64_t current_row;
     unsigned line;           /* of the next record to be put together, in its file */
     size_t shown, not_shown; /* errors */
+    const char *labels[CSV_MOST_ERRORS]; /* unknown ones that were shown */
+    size_t label_count;
     int64_t looked_at;       /* records that settled the types */
     bool settled;
 
@@ -1099,6 +1101,23 @@ static dlt_status csv_open(dlt_source *source, dlt_diag *diag)
 
 /* ---- putting blocks together ---- */
 
+/* An unknown label, often that of a whole class, is one mistake, however many rows have it. */
+static bool label_was_shown(dlt_source *source, const csv_error *error)
+{
+    csv_state *s = source->state;
+    for (size_t i = 0; i < s->label_count; i++) {
+        if (strlen(s->labels[i]) == error->text_length &&
+            memcmp(s->labels[i], error->text, error->text_length) == 0) {
+            return true;
+        }
+    }
+    const char *copy = dlt_arena_printf(source->arena, "%.*s", (int)error->text_length, error->text);
+    if (copy != NULL && s->label_count < CSV_MOST_ERRORS) {
+        s->labels[s->label_count++] = copy;
+    }
+    return false;
+}
+
 static void report(dlt_source *source, const csv_block *block, const csv_error *error, dlt_diag *diag)
 {
     csv_state *s = source->state;
@@ -1108,7 +1127,7 @@ static void report(dlt_source *source, const csv_block *block, const csv_error *
                        : error->field < s->plan.column_count  ? s->names[error->field]
                                                               : "?";
     const int length = (int)error->text_length;
-    if (s->shown == CSV_MOST_ERRORS) {
+    if (s->shown == CSV_MOST_ERRORS || (error->fault == CSV_FAULT_LABEL && label_was_shown(source, error))) {
         s->not_shown++;
         return;
     }
@@ -1137,8 +1156,9 @@ static void report(dlt_source *source, const csv_block *block, const csv_error *
                  column->is_weight ? "weight" : "target");
         break;
     case CSV_FAULT_LABEL:
-        dlt_fail(diag, DLT_E_DATA, at, "label '%.*s' is not one of the %lld classes of train (%s)", length,
-                 error->text, (long long)column->known->dictionary.count, s->plan.label_names);
+        dlt_fail(diag, DLT_E_DATA, at, "label '%.*s' is not one of the %lld classes of train (%s); if it is another word for one of "
+                 "them, label_map says which",
+                 length, error->text, (long long)column->known->dictionary.count, s->plan.label_names);
         break;
     case CSV_FAULT_WEIGHT:
         dlt_fail(diag, DLT_E_DATA, at, "column '%s': the weight %.*s is below 0", name, length, error->text);

@@ -167,7 +167,8 @@ class Adult(sp.Case):
         self.assertEqual(unseen[: BAD - 1] + unseen[BAD:], before[: BAD - 1] + before[BAD:])
         self.assertNotEqual(unseen[BAD - 1], before[BAD - 1])
         done = self.call("predict", run(), "--input", "unseen.csv", "--output", "out.csv")
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stderr, rf"^out\.csv   {len(self.lines):,} predictions in [^\n]*\n$")  # and no warning
         evaluated = self.run_ok("evaluate", run(), "-o", f"data.test.CSV.path={self.path('unseen.csv')}", "--format", "json")
         self.assertEqual(json.loads(evaluated)["samples"], len(self.lines))
 
@@ -209,6 +210,11 @@ class Adult(sp.Case):
         path = self.changed("label.csv", BAD, lambda fields: [*fields[:-1], "plenty"])
         said = self.run_fails(sp.BAD_DATA, "evaluate", run(), "-o", f"data.test.CSV.path={path}")
         self.assertRegex(said, rf"label\.csv:{BAD}:\d+: label 'plenty' is not one of the 2 classes of train")
+        self.assertIn("label_map", said)
+        said = self.run_fails(sp.BAD_DATA, "evaluate", run(), "--data", TEST)  # read as train: no label_map for the full stops
+        self.assertEqual(len(re.findall(r"label '<=50K\.' is not", said)), 1, said)
+        self.assertEqual(len(re.findall(r"label '>50K\.' is not", said)), 1, said)
+        self.assertRegex(said, r"and [0-9,]+ more errors in the data")
         p, _ = self.probabilities("--input", path)  # labels are nothing to predict
         self.assertEqual(len(p), len(self.lines))
 

@@ -461,7 +461,8 @@ static void test_and_prediction_follow_train(void **state)
                                  data_text(f, "t.csv", "size,colour,kind\n7,red,cat\n8,red,cow\n"), NULL),
                        DLT_DEPTH_LOAD, follow));
     assert_string_equal(data_message(f, 0),
-                        "t.csv:3:7: label 'cow' is not one of the 2 classes of train (cat, dog)");
+                        "t.csv:3:7: label 'cow' is not one of the 2 classes of train (cat, dog); if it is another word for "
+                        "one of them, label_map says which");
     data_forget(f);
     assert_null(data_open_with(f,
                                data_item(f, SOURCES, "CSV", "path",

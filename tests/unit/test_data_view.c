@@ -248,7 +248,8 @@ static void mistakes_of_all_sets_are_reported(void **state)
     assert_null(open_spec(f, &spec, DLT_DEPTH_LOAD));
     assert_int_equal(dlt_diag_size(f->diag), 2);
     assert_string_equal(data_message(f, 0),
-                        "v.csv:2:3: label 'c' is not one of the 2 classes of train (a, b)");
+                        "v.csv:2:3: label 'c' is not one of the 2 classes of train (a, b); if it is another word for "
+                        "one of them, label_map says which");
     assert_string_equal(data_message(f, 1),
                         "model.yaml:2:5: cannot open 'none.csv': No such file or directory");
     data_forget(f);
