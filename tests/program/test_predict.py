@@ -296,6 +296,15 @@ class Adult(sp.Case):
         self.assertEqual(counts["test"], len(self.lines))
         self.assertEqual(json.loads(self.run_ok("evaluate", run(), "--data", TRAIN, "--format", "json"))["samples"], rows)
 
+    def test_the_config_of_a_run_is_the_same_model(self):
+        """All parameters written out: the same run, and metrics called as before (AUC, not auc)."""
+        config = os.path.join(run(), "config.yaml")
+        done = self.call("fit", config, "--run", run())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("done already", done.stdout + done.stderr)
+        self.assertIn(" AUC ", self.run_ok("evaluate", run()).splitlines()[0])
+        self.run_ok("check", config, "-o", "fit.callbacks=[{EarlyStopping: {monitor: val_AUC, mode: max}}]")
+
     def test_a_checkpoint_alone(self):
         """Nothing but the file: rows are read as train's were, and paths that stand inside are not opened."""
         shutil.copy(os.path.join(run(), "checkpoints", "final.weights.h5"), self.path("alone.weights.h5"))
