@@ -93,7 +93,7 @@ static void put_number(dlt_buf *out, double value)
 {
     char text[40];
     dlt_format_figure(value, text, sizeof text);
-    dlt_buf_printf(out, " %10s", isnan(value) ? "-" : text);
+    dlt_buf_printf(out, " %9s", isnan(value) ? "-" : text);
 }
 
 static void put_figures(dlt_buf *out, const dlt_value_figures *f)
@@ -101,7 +101,7 @@ static void put_figures(dlt_buf *out, const dlt_value_figures *f)
     put_number(out, f->min);
     put_number(out, f->mean);
     put_number(out, f->max);
-    dlt_buf_printf(out, " %5.1f %%", f->count > 0 ? 100.0 * (double)f->zeros / (double)f->count : 0);
+    dlt_buf_printf(out, " %3.0f %%", f->count > 0 ? 100.0 * (double)f->zeros / (double)f->count : 0);
     if (f->bad > 0) {
         dlt_buf_printf(out, "  %lld NOT FINITE", (long long)f->bad);
     }
@@ -116,16 +116,29 @@ static bool inside(const char *path, const char *layer)
 static void put_pos(dlt_buf *out, dlt_pos pos)
 {
     if (pos.line > 0) {
-        dlt_buf_printf(out, "   %s:%u", dlt_path_base(pos.file), pos.line);
+        dlt_buf_printf(out, " %4u", pos.line);
     }
     dlt_buf_char(out, '\n');
 }
 
+/* "conv2d_1", "conv2d_1 relu"; the beginning of a path gives way to its end, which tells layers apart. */
+static void put_name(dlt_buf *out, const char *layer, const char *op)
+{
+    enum { COLUMNS = 24 };
+    const size_t ops = op != NULL ? strlen(op) + 1 : 0, most = ops < COLUMNS - 8 ? COLUMNS - ops : 8;
+    const size_t length = strlen(layer), cut = length > most ? length - most + 2 : 0;
+    dlt_buf_printf(out, "%s%s%s%s", cut > 0 ? ".." : "", layer + cut, op != NULL ? " " : "",
+                   op != NULL ? op : "");
+    for (size_t at = (cut > 0 ? most : length) + ops; at < COLUMNS; at++) {
+        dlt_buf_char(out, ' ');
+    }
+}
+
 static void put_values(const debug_options *o, const dlt_debug_report *r, dlt_phase phase, dlt_buf *out)
 {
-    dlt_buf_printf(out, "\n%-30s %-14s %-18s %10s %10s %10s %7s\n",
-                   phase == DLT_PHASE_FORWARD ? "forward" : "backward", "operation", "shape", "min", "mean",
-                   "max", "zero");
+    dlt_buf_printf(out, "\n%-24s %-17s %9s %9s %9s %5s line\n",
+                   phase == DLT_PHASE_FORWARD ? "forward" : "backward", "shape", "min", "mean", "max",
+                   "zero");
     for (int i = 0; i < r->count; i++) {
         const dlt_debug_row *v = &r->values[i];
         const bool shown = o->layer != NULL ? inside(v->layer, o->layer)
@@ -135,8 +148,9 @@ static void put_values(const debug_options *o, const dlt_debug_report *r, dlt_ph
         }
         char shape[128];
         dlt_shape_text(&v->shape, shape, sizeof shape);
-        dlt_buf_printf(out, "%-30.30s %-14.14s %-18.18s", v->layer[0] != '\0' ? v->layer : "(loss)", v->op,
-                       shape);
+        const bool named = o->nodes || o->layer != NULL || i == r->first_bad;
+        put_name(out, v->layer[0] != '\0' ? v->layer : "(loss)", named ? v->op : NULL);
+        dlt_buf_printf(out, " %-17.17s", shape);
         put_figures(out, &v->figures);
         if (i == r->first_bad) {
             dlt_buf_string(out, "  <- the first");
@@ -157,15 +171,14 @@ static void put_report(const debug_options *o, const dlt_debug_report *r, dlt_bu
     dlt_buf_string(out, r->rows > 8 ? ", ...)\n" : ")\n");
     put_values(o, r, DLT_PHASE_FORWARD, out);
     put_values(o, r, DLT_PHASE_BACKWARD, out);
-    dlt_buf_printf(out, "\n%-44s %10s %10s  %10s %10s %10s %7s\n", "weight", "norm", "gradient", "min",
-                   "mean", "max", "zero");
+    dlt_buf_printf(out, "\n%-24s %9s %9s %9s %9s %9s %5s line\n", "weight", "norm", "gradient", "min", "mean",
+                   "max", "zero");
     for (int i = 0; i < r->weight_count; i++) {
         const dlt_debug_weight *w = &r->weights[i];
         if (o->layer == NULL || inside(w->path, o->layer)) {
-            dlt_buf_printf(out, "%-44.44s", w->path);
+            put_name(out, w->path, NULL);
             put_number(out, w->weight_norm);
             put_number(out, w->gradient_norm);
-            dlt_buf_char(out, ' ');
             put_figures(out, &w->gradient);
             put_pos(out, w->pos);
         }
@@ -174,7 +187,10 @@ static void put_report(const debug_options *o, const dlt_debug_report *r, dlt_bu
         const dlt_debug_row *v = &r->values[r->first_bad];
         dlt_buf_printf(out, "\nthe first value that is not finite: %s of %s", v->op,
                        v->layer[0] != '\0' ? v->layer : "the loss");
-        put_pos(out, v->pos);
+        if (v->pos.line > 0) {
+            dlt_buf_printf(out, " (%s:%u)", dlt_path_base(v->pos.file), v->pos.line);
+        }
+        dlt_buf_char(out, '\n');
     } else {
         dlt_buf_string(out, "\nevery value is finite\n");
     }

@@ -35,12 +35,12 @@ typedef struct findings {
     int warnings, faults;
 } findings;
 
-enum { GOOD, WARNING, FAULT };
+enum { GOOD, WARNING, FAULT, ABSENT };
 
 static void put(findings *f, const char *what, int level, const char *fmt, ...) DLT_PRINTF(4, 5);
 static void put(findings *f, const char *what, int level, const char *fmt, ...)
 {
-    static const char *const words[] = {"ok", "warning", "MISSING"};
+    static const char *const words[] = {"ok", "warning", "MISSING", "-"};
     va_list args;
     va_start(args, fmt);
     dlt_buf_printf(&f->out, "%-10s %-8s ", what, words[level]);
@@ -57,7 +57,12 @@ static void look_at_machine(findings *f)
     const int64_t memory = dlt_memory_available();
     dlt_kernel_name(kernel, sizeof kernel);
     dlt_processor_name(processor, sizeof processor);
-    put(f, "dltrain", GOOD, "%s, built with %s", DLT_VERSION, __VERSION__);
+#if defined(__clang__)
+    static const char compiler[] = "";
+#else
+    static const char compiler[] = "gcc ";
+#endif
+    put(f, "dltrain", GOOD, "%s, built with %s%s", DLT_VERSION, compiler, __VERSION__);
     put(f, "system", GOOD, "%s", kernel);
     put(f, "processor", GOOD, "%s, %d usable", processor, dlt_processors());
     if (memory < 0) {
@@ -80,8 +85,14 @@ static void look_at_device(findings *f, const char *name, bool needed, dlt_diag 
     dlt_status status = dlt_backend_find(name, &backend, diag);
     status = status == DLT_OK ? dlt_backend_open(backend, &options, &device, diag) : status;
     if (status != DLT_OK) {
-        put(f, name, needed ? FAULT : GOOD, "%s%s",
-            needed ? "" : "not used: ", dlt_diag_size(diag) > before ? dlt_diag_text(diag, before) : "");
+        const char *why = dlt_diag_size(diag) > before ? dlt_diag_text(diag, before) : "it cannot be used";
+        if (needed) {
+            put(f, name, FAULT, "%s", why);
+        } else {
+            char prefix[64]; /* "device: cuda: ": that much the row says already */
+            const int length = snprintf(prefix, sizeof prefix, "device: %s: ", name);
+            put(f, name, ABSENT, "%s", dlt_text_starts(why, prefix) ? why + length : why);
+        }
         dlt_diag_reset(diag);
         return;
     }

@@ -95,31 +95,101 @@ static double flops_of(const dlt_graph *g, const char *path)
     return flops;
 }
 
-static void put_text(const dlt_session *s, const rows *r, dlt_buf *out)
+static bool below(const char *path, const char *above)
+{
+    const size_t length = strlen(above);
+    return strncmp(path, above, length) == 0 && path[length] == '/';
+}
+
+/* Layers are noted when they are built: a container behind what it holds. Here it stands before it. */
+static void containers_first(rows *r)
+{
+    for (int i = 0; i < r->count; i++) {
+        const row moved = r->at[i];
+        int at = i;
+        for (; at > 0 && below(r->at[at - 1].path, moved.path); at--) {
+            r->at[at] = r->at[at - 1];
+        }
+        r->at[at] = moved;
+    }
+}
+
+/* The nearest container that a row lies in; -1: the model's own list. */
+static int parent_of(const rows *r, int i)
+{
+    int at = i - 1;
+    while (at >= 0 && !below(r->at[i].path, r->at[at].path)) {
+        at--;
+    }
+    return at;
+}
+
+/* Copies of a Repeat beyond its first: they are the same again. */
+static bool is_copy(const rows *r, int i)
+{
+    for (int at = parent_of(r, i); at >= 0; at = parent_of(r, at)) {
+        if (strcmp(r->at[at].item->kind->name, "Repeat") == 0 &&
+            strncmp(r->at[i].path + strlen(r->at[at].path) + 1, "0/", 2) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A row's name below its container's, indented; without the parts of the path that only say "inside". */
+static void put_name(const rows *r, int i, char *text, size_t room)
+{
+    int depth = 0;
+    const int parent = parent_of(r, i);
+    for (int at = parent; at >= 0; at = parent_of(r, at)) {
+        depth++;
+    }
+    const char *name = r->at[i].path + (parent >= 0 ? strlen(r->at[parent].path) + 1 : 0);
+    const bool shortcut = strncmp(name, "shortcut/", 9) == 0;
+    const char *slash = strrchr(name, '/');
+    snprintf(text, room, "%*s%s%s", 2 * depth, "", shortcut ? "shortcut/" : "",
+             slash != NULL ? slash + 1 : name);
+}
+
+static void put_text(const dlt_session *s, rows *r, dlt_buf *out)
 {
     const dlt_variables *all = s->engine->variables;
     const dlt_compiled *c = &s->engine->programs[s->engine->main];
-    int width = 5;
+    enum { MOST = 26 };
+    int width = 5, kinds = 4, shapes = 6;
+    bool copies = false;
     char count[40], shape[160], total[40], trained[40], name[256];
+    containers_first(r);
     for (int i = 0; i < r->count; i++) {
-        const int length = (int)strlen(r->at[i].path);
-        width = length > width ? (length < 40 ? length : 40) : width;
+        put_name(r, i, name, sizeof name);
+        dlt_shape_text_batch(&r->at[i].shape, shape, sizeof shape);
+        const int lengths[] = {(int)strlen(name), (int)strlen(r->at[i].item->kind->name), (int)strlen(shape)};
+        width = lengths[0] > width ? (lengths[0] < MOST ? lengths[0] : MOST) : width;
+        kinds = lengths[1] > kinds ? lengths[1] : kinds;
+        shapes = lengths[2] > shapes ? lengths[2] : shapes;
     }
-    dlt_buf_printf(out, "%-*s  %-24s %-20s %12s %10s  line\n", width, "layer", "kind", "output", "parameters",
-                   "MFLOP");
+    dlt_buf_printf(out, "%-*s %-*s %-*s %10s %7s line\n", width, "layer", kinds, "kind", shapes, "output",
+                   "parameters", "MFLOP");
     for (int i = 0; i < r->count; i++) {
         const row *at = &r->at[i];
+        if (is_copy(r, i)) {
+            copies = true;
+            continue;
+        }
         const double flops = flops_of(c->graph, at->path) / (double)c->graph->batch;
         dlt_format_count(weights_of(all, at->path, false), count, sizeof count);
-        snprintf(name, sizeof name, "%s", at->path);
-        dlt_buf_printf(out, "%-*.*s  %-24s %-20s %12s %10.3g  %u%s\n", width, width, name,
-                       at->item->kind->name, dlt_shape_text_batch(&at->shape, shape, sizeof shape), count,
-                       flops * 1e-6, at->item->pos.line, at->item->trainable ? "" : "  frozen");
+        put_name(r, i, name, sizeof name);
+        dlt_buf_printf(out, "%-*.*s %-*s %-*s %10s %7.3g %4u%s\n", width, width, name, kinds,
+                       at->item->kind->name, shapes, dlt_shape_text_batch(&at->shape, shape, sizeof shape),
+                       count, flops * 1e-6, at->item->pos.line, at->item->trainable ? "" : " frozen");
     }
     dlt_format_count(dlt_variables_count_weights(all, false), total, sizeof total);
     dlt_format_count(dlt_variables_count_weights(all, true), trained, sizeof trained);
     dlt_buf_printf(out, "%s parameters, %s of them trainable; work is for one sample, forward\n", total,
                    trained);
+    if (copies) {
+        dlt_buf_string(out, "of a Repeat the first copy is shown; its own row counts them all\n");
+    }
 }
 
 static void put_json(const dlt_session *s, const rows *r, dlt_buf *out)

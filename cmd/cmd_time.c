@@ -29,48 +29,127 @@ static const dlt_flag flags[] = {
     {0},
 };
 
-static void put_ms(dlt_buf *out, double seconds)
+/* Three digits, in 8 columns; blank for nothing. */
+static void put_time(dlt_buf *out, double seconds)
 {
+    static const char *const units[] = {"s ", "ms", "us"};
+    int unit = 0;
+    for (; unit < 2 && seconds < 1; unit++) {
+        seconds *= 1e3;
+    }
     if (seconds <= 0) {
-        dlt_buf_printf(out, " %11s", "");
-    } else if (seconds < 1e-3) {
-        dlt_buf_printf(out, " %8.1f us", seconds * 1e6);
+        dlt_buf_printf(out, " %8s", "");
     } else {
-        dlt_buf_printf(out, " %8.2f ms", seconds * 1e3);
+        dlt_buf_printf(out, " %5.*f %s", seconds < 10 ? 2 : seconds < 100 ? 1 : 0, seconds, units[unit]);
     }
 }
 
-static void put_text(const dlt_timing *t, dlt_buf *out)
+/* A line of the table: rows of one line of the model file, which a block that is repeated has several of. */
+typedef struct line {
+    dlt_time_row sum;
+    const char *name; /* the last part of the path */
+    int copies;
+    double kernel_seconds;
+} line;
+
+static double seconds_of(const dlt_time_row *r)
 {
-    double total = 0;
-    int width = 8;
-    for (int i = 0; i < t->count; i++) {
-        const int length = (int)strlen(t->rows[i].layer);
-        width = length > width ? (length < 40 ? length : 40) : width;
-        total += t->rows[i].forward + t->rows[i].backward + t->rows[i].update;
-    }
-    dlt_buf_printf(out, "%-*s %11s %11s %11s %7s %8s  %-24s line\n", width, "layer", "forward", "backward",
-                   "update", "share", "GFLOP/s", "kernel");
+    return r->forward + r->backward + r->update;
+}
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+static int gather(const dlt_timing *t, line *lines)
+{
+    int count = 0;
     for (int i = 0; i < t->count; i++) {
         const dlt_time_row *r = &t->rows[i];
-        const double seconds = r->forward + r->backward + r->update;
-        dlt_buf_printf(out, "%-*.*s", width, width, r->layer);
-        put_ms(out, r->forward);
-        put_ms(out, r->backward);
-        put_ms(out, r->update);
-        dlt_buf_printf(out, " %5.1f %% %8.1f  %-24s", total > 0 ? 100 * seconds / total : 0,
-                       seconds > 0 ? r->flops / seconds * 1e-9 : 0, r->kernel);
-        if (r->pos.line > 0) {
-            dlt_buf_printf(out, " %s:%u", r->pos.file, r->pos.line);
+        const char *name = last_part(r->layer);
+        int at = 0;
+        while (at < count && !(lines[at].sum.pos.line == r->pos.line && strcmp(lines[at].name, name) == 0)) {
+            at++;
         }
-        dlt_buf_char(out, '\n');
+        line *l = &lines[at];
+        if (at == count) {
+            lines[count++] = (line){.sum = *r, .name = name, .copies = 1, .kernel_seconds = seconds_of(r)};
+            continue;
+        }
+        l->copies++;
+        l->sum.forward += r->forward;
+        l->sum.backward += r->backward;
+        l->sum.update += r->update;
+        l->sum.flops += r->flops;
+        if (seconds_of(r) > l->kernel_seconds) {
+            l->kernel_seconds = seconds_of(r);
+            l->sum.kernel = r->kernel;
+        }
+    }
+    return count;
+}
+
+/* How many of the lines take nine tenths of the time. */
+static int count_costly(const line *lines, int count, bool *taken)
+{
+    double total = 0, sum = 0;
+    int costly = 0;
+    for (int i = 0; i < count; i++) {
+        total += seconds_of(&lines[i].sum);
+    }
+    for (; sum < 0.9 * total && costly < count; costly++) {
+        int most = -1;
+        for (int i = 0; i < count; i++) {
+            if (!taken[i] && (most < 0 || seconds_of(&lines[i].sum) > seconds_of(&lines[most].sum))) {
+                most = i;
+            }
+        }
+        taken[most] = true;
+        sum += seconds_of(&lines[most].sum);
+    }
+    return costly;
+}
+
+static dlt_status put_text(const dlt_timing *t, dlt_arena *arena, dlt_buf *out, dlt_diag *diag)
+{
+    enum { COLUMNS = 20 };
+    line *lines = dlt_arena_alloc(arena, (size_t)t->count + 1, sizeof *lines);
+    bool *costly = dlt_arena_alloc(arena, (size_t)t->count + 1, sizeof *costly);
+    if (lines == NULL || costly == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    const int count = gather(t, lines), few = count_costly(lines, count, costly);
+    dlt_buf_printf(out, "%-*s %8s %8s %8s %7s line  kernel\n", COLUMNS, "layer", "forward", "backward",
+                   "update", "GFLOP/s");
+    for (int i = 0; i < count; i++) {
+        const line *l = &lines[i];
+        char times[16] = "", number[16] = "";
+        const double seconds = seconds_of(&l->sum);
+        if (l->copies > 1) {
+            snprintf(times, sizeof times, " x %d", l->copies);
+        }
+        if (l->sum.pos.line > 0) {
+            snprintf(number, sizeof number, "%u", l->sum.pos.line);
+        }
+        const int most = COLUMNS - (int)strlen(times), length = (int)strlen(l->name);
+        dlt_buf_printf(out, "%.*s%s%*s", most, l->name, times, length < most ? most - length : 0, "");
+        put_time(out, l->sum.forward);
+        put_time(out, l->sum.backward);
+        put_time(out, l->sum.update);
+        dlt_buf_printf(out, " %7.1f %4s%c %s\n", seconds > 0 ? l->sum.flops / seconds * 1e-9 : 0, number,
+                       costly[i] ? '*' : ' ', l->sum.kernel);
     }
     dlt_buf_string(out, "step");
-    put_ms(out, t->step);
+    put_time(out, t->step);
     dlt_buf_string(out, " (median)   fastest");
-    put_ms(out, t->fastest);
-    dlt_buf_printf(out, "   %lld allocations in %lld steps   %lld launches a step\n",
-                   (long long)t->allocations, (long long)t->steps, (long long)t->launches);
+    put_time(out, t->fastest);
+    dlt_buf_printf(out, "   90 %% of it in %d line%s (*)\n", few, few == 1 ? "" : "s");
+    dlt_buf_printf(out, "in %lld steps: %lld allocations, %lld waits; %lld launches a step\n",
+                   (long long)t->steps, (long long)t->allocations, (long long)t->futex_calls,
+                   (long long)t->launches);
+    return DLT_OK;
 }
 
 static void put_json(const dlt_timing *t, dlt_buf *out)
@@ -121,9 +200,9 @@ static dlt_status run(const dlt_command_call *call)
         if (o->format == FORMAT_JSON) {
             put_json(&t, &out);
         } else {
-            put_text(&t, &out);
+            status = put_text(&t, call->arena, &out, call->diag);
         }
-        status = dlt_write_out(&out, call->diag);
+        status = status == DLT_OK ? dlt_write_out(&out, call->diag) : status;
     }
     dlt_buf_release(&out);
     dlt_session_close(session);

@@ -48,6 +48,48 @@ static dlt_status train_on(dlt_session *s, dlt_feed *feed, int64_t done, dlt_dia
     return status;
 }
 
+/* Does another layer's backward pass read what this node made? The gradients of weights go to the optimizer
+ * alone. */
+static bool goes_on(const dlt_graph *g, const dlt_node *n)
+{
+    for (int i = n->id + 1; i < g->node_count; i++) {
+        const dlt_node *user = g->nodes[i];
+        const bool other = user->layer == NULL || n->layer == NULL || strcmp(user->layer, n->layer) != 0;
+        for (int k = 0; k < user->input_count && other && user->phase == n->phase; k++) {
+            if (user->inputs[k]->node == n && user->op != DLT_OP_FLAT) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool is_variable(const dlt_debug_row *row)
+{
+    return strcmp(row->op, dlt_op_name(DLT_OP_VAR)) == 0;
+}
+
+/* The last row of each layer, weights apart, is its result; in the backward pass, the last one that goes on
+ * to the layer before. */
+static void mark_results(const dlt_graph *g, dlt_debug_row *rows, int count)
+{
+    for (int i = 0; i < count; i++) {
+        const bool on = rows[i].phase != DLT_PHASE_BACKWARD || goes_on(g, g->nodes[rows[i].node]);
+        bool last = !is_variable(&rows[i]),
+             better = false; /* better: another row goes on, this one does not */
+        for (int k = 0; k < count && last; k++) {
+            if (k == i || is_variable(&rows[k]) || rows[k].phase != rows[i].phase ||
+                strcmp(rows[k].layer, rows[i].layer) != 0) {
+                continue;
+            }
+            const bool k_on = rows[k].phase != DLT_PHASE_BACKWARD || goes_on(g, g->nodes[rows[k].node]);
+            better = better || (k_on && !on);
+            last = !better && !(k > i && k_on == on);
+        }
+        rows[i].last_of_layer = last;
+    }
+}
+
 static dlt_status look_at_values(dlt_session *s, dlt_engine *twin, dlt_run_program program,
                                  dlt_debug_report *r, dlt_diag *diag)
 {
@@ -89,13 +131,7 @@ static dlt_status look_at_values(dlt_session *s, dlt_engine *twin, dlt_run_progr
         dlt_free(data);
         DLT_TRY(status);
     }
-    for (int i = 0; i < r->count; i++) {
-        rows[i].last_of_layer = true;
-        for (int k = i + 1; k < r->count && rows[i].last_of_layer; k++) {
-            rows[i].last_of_layer =
-                rows[k].phase != rows[i].phase || strcmp(rows[k].layer, rows[i].layer) != 0;
-        }
-    }
+    mark_results(c->graph, rows, r->count);
     return DLT_OK;
 }
 

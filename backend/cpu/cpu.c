@@ -121,7 +121,10 @@ static void doctor(const dlt_device *device, dlt_buf *out)
                    dlt_isa_name(device->target.isa), dlt_isa_name(dlt_isa_best()));
     const int parallel = openblas_get_parallel();
     const char *forced = getenv("OPENBLAS_CORETYPE");
-    dlt_buf_printf(out, "blas       %s, core %s%s%s\n", openblas_get_config(), openblas_get_corename(),
+    const char *config = openblas_get_config(); /* name, version, and then how it was built */
+    const size_t name = strcspn(config, " ");
+    const size_t named = config[name] != '\0' ? name + 1 + strcspn(config + name + 1, " ") : name;
+    dlt_buf_printf(out, "blas       %.*s, core %s%s%s\n", (int)named, config, openblas_get_corename(),
                    forced != NULL ? " (forced by OPENBLAS_CORETYPE)" : "",
                    parallel == 0 ? "" : "; a build with threads of its own is loaded: the serial one is faster here");
 }
