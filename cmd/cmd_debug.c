@@ -101,7 +101,7 @@ static void put_figures(dlt_buf *out, const dlt_value_figures *f)
     put_number(out, f->min);
     put_number(out, f->mean);
     put_number(out, f->max);
-    dlt_buf_printf(out, " %3.0f %%", f->count > 0 ? 100.0 * (double)f->zeros / (double)f->count : 0);
+    dlt_buf_printf(out, " %3.0f%%", f->count > 0 ? 100.0 * (double)f->zeros / (double)f->count : 0);
     if (f->bad > 0) {
         dlt_buf_printf(out, "  %lld NOT FINITE", (long long)f->bad);
     }
@@ -122,23 +122,21 @@ static void put_pos(dlt_buf *out, dlt_pos pos)
 }
 
 /* "conv2d_1", "conv2d_1 relu"; the beginning of a path gives way to its end, which tells layers apart. */
-static void put_name(dlt_buf *out, const char *layer, const char *op)
+static void put_name(dlt_buf *out, size_t columns, const char *layer, const char *op)
 {
-    enum { COLUMNS = 24 };
-    const size_t ops = op != NULL ? strlen(op) + 1 : 0, most = ops < COLUMNS - 8 ? COLUMNS - ops : 8;
+    const size_t ops = op != NULL ? strlen(op) + 1 : 0, most = ops < columns - 8 ? columns - ops : 8;
     const size_t length = strlen(layer), cut = length > most ? length - most + 2 : 0;
     dlt_buf_printf(out, "%s%s%s%s", cut > 0 ? ".." : "", layer + cut, op != NULL ? " " : "",
                    op != NULL ? op : "");
-    for (size_t at = (cut > 0 ? most : length) + ops; at < COLUMNS; at++) {
+    for (size_t at = (cut > 0 ? most : length) + ops; at < columns; at++) {
         dlt_buf_char(out, ' ');
     }
 }
 
 static void put_values(const debug_options *o, const dlt_debug_report *r, dlt_phase phase, dlt_buf *out)
 {
-    dlt_buf_printf(out, "\n%-24s %-17s %9s %9s %9s %5s line\n",
-                   phase == DLT_PHASE_FORWARD ? "forward" : "backward", "shape", "min", "mean", "max",
-                   "zero");
+    dlt_buf_printf(out, "\n%-22s %-17s %9s %9s %9s zero line\n",
+                   phase == DLT_PHASE_FORWARD ? "forward" : "backward", "shape", "min", "mean", "max");
     for (int i = 0; i < r->count; i++) {
         const dlt_debug_row *v = &r->values[i];
         const bool shown = o->layer != NULL ? inside(v->layer, o->layer)
@@ -149,7 +147,7 @@ static void put_values(const debug_options *o, const dlt_debug_report *r, dlt_ph
         char shape[128];
         dlt_shape_text(&v->shape, shape, sizeof shape);
         const bool named = o->nodes || o->layer != NULL || i == r->first_bad;
-        put_name(out, v->layer[0] != '\0' ? v->layer : "(loss)", named ? v->op : NULL);
+        put_name(out, 22, v->layer[0] != '\0' ? v->layer : "(loss)", named ? v->op : NULL);
         dlt_buf_printf(out, " %-17.17s", shape);
         put_figures(out, &v->figures);
         if (i == r->first_bad) {
@@ -171,12 +169,12 @@ static void put_report(const debug_options *o, const dlt_debug_report *r, dlt_bu
     dlt_buf_string(out, r->rows > 8 ? ", ...)\n" : ")\n");
     put_values(o, r, DLT_PHASE_FORWARD, out);
     put_values(o, r, DLT_PHASE_BACKWARD, out);
-    dlt_buf_printf(out, "\n%-24s %9s %9s %9s %9s %9s %5s line\n", "weight", "norm", "gradient", "min", "mean",
-                   "max", "zero");
+    dlt_buf_printf(out, "\n%-20s %9s %9s %9s %9s %9s zero line\n", "weight", "norm", "gradient", "min",
+                   "mean", "max");
     for (int i = 0; i < r->weight_count; i++) {
         const dlt_debug_weight *w = &r->weights[i];
         if (o->layer == NULL || inside(w->path, o->layer)) {
-            put_name(out, w->path, NULL);
+            put_name(out, 20, w->path, NULL);
             put_number(out, w->weight_norm);
             put_number(out, w->gradient_norm);
             put_figures(out, &w->gradient);

@@ -151,6 +151,16 @@ static void put_name(const rows *r, int i, char *text, size_t room)
              slash != NULL ? slash + 1 : name);
 }
 
+/* Of one sample: the batch axis is left out. */
+static const char *put_shape(const dlt_shape *shape, char *text, size_t room)
+{
+    dlt_shape sample = {.rank = shape->rank > 0 ? shape->rank - 1 : 0};
+    for (int i = 0; i < sample.rank; i++) {
+        sample.dim[i] = shape->dim[i + 1];
+    }
+    return dlt_shape_text(&sample, text, room);
+}
+
 static void put_text(const dlt_session *s, rows *r, dlt_buf *out)
 {
     const dlt_variables *all = s->engine->variables;
@@ -162,7 +172,7 @@ static void put_text(const dlt_session *s, rows *r, dlt_buf *out)
     containers_first(r);
     for (int i = 0; i < r->count; i++) {
         put_name(r, i, name, sizeof name);
-        dlt_shape_text_batch(&r->at[i].shape, shape, sizeof shape);
+        put_shape(&r->at[i].shape, shape, sizeof shape);
         const int lengths[] = {(int)strlen(name), (int)strlen(r->at[i].item->kind->name), (int)strlen(shape)};
         width = lengths[0] > width ? (lengths[0] < MOST ? lengths[0] : MOST) : width;
         kinds = lengths[1] > kinds ? lengths[1] : kinds;
@@ -180,13 +190,14 @@ static void put_text(const dlt_session *s, rows *r, dlt_buf *out)
         dlt_format_count(weights_of(all, at->path, false), count, sizeof count);
         put_name(r, i, name, sizeof name);
         dlt_buf_printf(out, "%-*.*s %-*s %-*s %10s %7.3g %4u%s\n", width, width, name, kinds,
-                       at->item->kind->name, shapes, dlt_shape_text_batch(&at->shape, shape, sizeof shape),
-                       count, flops * 1e-6, at->item->pos.line, at->item->trainable ? "" : " frozen");
+                       at->item->kind->name, shapes, put_shape(&at->shape, shape, sizeof shape), count,
+                       flops * 1e-6, at->item->pos.line, at->item->trainable ? "" : " frozen");
     }
     dlt_format_count(dlt_variables_count_weights(all, false), total, sizeof total);
     dlt_format_count(dlt_variables_count_weights(all, true), trained, sizeof trained);
-    dlt_buf_printf(out, "%s parameters, %s of them trainable; work is for one sample, forward\n", total,
-                   trained);
+    dlt_buf_printf(out,
+                   "%s parameters, %s of them trainable\noutput and work are those of one sample, forward\n",
+                   total, trained);
     if (copies) {
         dlt_buf_string(out, "of a Repeat the first copy is shown; its own row counts them all\n");
     }

@@ -29,7 +29,7 @@ static const dlt_flag flags[] = {
     {0},
 };
 
-/* Three digits, in 8 columns; blank for nothing. */
+/* Three digits, in 8 columns with the blank before them; blank for nothing. */
 static void put_time(dlt_buf *out, double seconds)
 {
     static const char *const units[] = {"s ", "ms", "us"};
@@ -38,9 +38,9 @@ static void put_time(dlt_buf *out, double seconds)
         seconds *= 1e3;
     }
     if (seconds <= 0) {
-        dlt_buf_printf(out, " %8s", "");
+        dlt_buf_printf(out, " %7s", "");
     } else {
-        dlt_buf_printf(out, " %5.*f %s", seconds < 10 ? 2 : seconds < 100 ? 1 : 0, seconds, units[unit]);
+        dlt_buf_printf(out, " %4.*f %s", seconds < 10 ? 2 : seconds < 100 ? 1 : 0, seconds, units[unit]);
     }
 }
 
@@ -114,14 +114,14 @@ static int count_costly(const line *lines, int count, bool *taken)
 
 static dlt_status put_text(const dlt_timing *t, dlt_arena *arena, dlt_buf *out, dlt_diag *diag)
 {
-    enum { COLUMNS = 20 };
+    enum { COLUMNS = 19 };
     line *lines = dlt_arena_alloc(arena, (size_t)t->count + 1, sizeof *lines);
     bool *costly = dlt_arena_alloc(arena, (size_t)t->count + 1, sizeof *costly);
     if (lines == NULL || costly == NULL) {
         return dlt_fail_memory(diag);
     }
     const int count = gather(t, lines), few = count_costly(lines, count, costly);
-    dlt_buf_printf(out, "%-*s %8s %8s %8s %7s line  kernel\n", COLUMNS, "layer", "forward", "backward",
+    dlt_buf_printf(out, "%-*s %7s %7s %7s %7s line  kernel\n", COLUMNS, "layer", "forward", "backward",
                    "update", "GFLOP/s");
     for (int i = 0; i < count; i++) {
         const line *l = &lines[i];

@@ -64,25 +64,24 @@ static bool goes_on(const dlt_graph *g, const dlt_node *n)
     return false;
 }
 
-static bool is_variable(const dlt_debug_row *row)
+static bool is_given(const dlt_debug_row *row)
 {
-    return strcmp(row->op, dlt_op_name(DLT_OP_VAR)) == 0;
+    return strcmp(row->op, dlt_op_name(DLT_OP_VAR)) == 0 || strcmp(row->op, dlt_op_name(DLT_OP_CONST)) == 0;
 }
 
-/* The last row of each layer, weights apart, is its result; in the backward pass, the last one that goes on
- * to the layer before. */
+/* A layer's result is the last of what it computed that another one reads; where nothing is read, the last.
+ */
 static void mark_results(const dlt_graph *g, dlt_debug_row *rows, int count)
 {
     for (int i = 0; i < count; i++) {
-        const bool on = rows[i].phase != DLT_PHASE_BACKWARD || goes_on(g, g->nodes[rows[i].node]);
-        bool last = !is_variable(&rows[i]),
-             better = false; /* better: another row goes on, this one does not */
+        const bool on = goes_on(g, g->nodes[rows[i].node]);
+        bool last = !is_given(&rows[i]), better = false; /* better: another row goes on, this one does not */
         for (int k = 0; k < count && last; k++) {
-            if (k == i || is_variable(&rows[k]) || rows[k].phase != rows[i].phase ||
+            if (k == i || is_given(&rows[k]) || rows[k].phase != rows[i].phase ||
                 strcmp(rows[k].layer, rows[i].layer) != 0) {
                 continue;
             }
-            const bool k_on = rows[k].phase != DLT_PHASE_BACKWARD || goes_on(g, g->nodes[rows[k].node]);
+            const bool k_on = goes_on(g, g->nodes[rows[k].node]);
             better = better || (k_on && !on);
             last = !better && !(k > i && k_on == on);
         }

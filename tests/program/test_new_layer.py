@@ -95,7 +95,7 @@ class NewLayer(Program):
         self.assertIn('"ScaleShift"', good("schema"))
         model = self.file("model.yaml", MODEL)
         good("check", model)
-        self.assertRegex(good("summary", model), r"scale_shift +ScaleShift +\(None, 5\) +10 ")
+        self.assertRegex(good("summary", model), r"scale_shift +ScaleShift +\(5,\) +10 ")
         text = good("gradcheck", model)
         for weight in ("scale_shift/scale", "scale_shift/shift", "scale_shift_1/scale"):
             self.assertRegex(text, rf"(?m)^{weight}\b")
