@@ -398,6 +398,29 @@ static bool is_reference(const char *kernel)
     return length >= sizeof suffix - 1 && strcmp(kernel + length - (sizeof suffix - 1), suffix) == 0;
 }
 
+/* "not NAME (REASON)", broken at blanks where 80 columns end. */
+static void put_rejected(const dlt_candidate *c, dlt_buf *out)
+{
+    enum { INDENT = NAME_COLUMNS + 3, WIDTH = 80 };
+    const char *text = c->reason;
+    dlt_buf_printf(out, "%*snot %s", INDENT, "", c->name);
+    int at = INDENT + 4 + (int)strlen(c->name);
+    bool first = true;
+    do {
+        const int word = (int)strcspn(text, " ");
+        const bool last = text[word] == '\0';
+        if (at + 1 + word + (first ? 1 : 0) + (last ? 1 : 0) > WIDTH) {
+            dlt_buf_printf(out, "\n%*s", INDENT + 3, "");
+            at = INDENT + 3;
+        }
+        dlt_buf_printf(out, " %s%.*s", first ? "(" : "", word, text);
+        at += 1 + word + (first ? 1 : 0);
+        first = false;
+        text += word + !last;
+    } while (*text != '\0');
+    dlt_buf_string(out, ")\n");
+}
+
 static void put_kernel_line(const dlt_node *n, int times, bool verbose, dlt_buf *out)
 {
     const dlt_choice *c = n->choice;
@@ -416,8 +439,7 @@ static void put_kernel_line(const dlt_node *n, int times, bool verbose, dlt_buf 
                    dlt_op_name(n->op), kernel, more);
     for (int k = 0; k < c->count; k++) {
         if (k != c->taken && (verbose || !is_reference(c->candidates[k].name))) {
-            dlt_buf_printf(out, "  %-*s not %s (%s)\n", NAME_COLUMNS, "", c->candidates[k].name,
-                           c->candidates[k].reason);
+            put_rejected(&c->candidates[k], out);
         }
     }
 }

@@ -15,6 +15,7 @@ layers:
   - Embedding: {input_dim: 11, output_dim: 16, mask_zero: true}
   - Bidirectional: {layer: {LSTM: {units: 24, return_sequences: true, recurrent_dropout: 0.1}}}
   - GRU: {units: 20, return_sequences: true}
+  - LSTM: {units: 16, return_sequences: true, go_backwards: true}
   - Dense: {units: 11}
 optimizer: {RMSprop: {learning_rate: 5e-3}}
 loss: {SparseCategoricalCrossentropy: {from_logits: true}}
