@@ -10,22 +10,33 @@
 
 #include <string.h>
 
-enum { FILE_LIMIT = 1 << 26 };
+enum { FILE_LIMIT = 1 << 26, MOST_SHOWN = 5 };
 
 static bool starts_with(const char *text, const char *prefix)
 {
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
+/* What an array is, in the order in which differences are told: the first line names the first weight. */
+typedef enum part_of_model { WEIGHT, OPTIMIZER, STATE, PARTS } part_of_model;
+
+static part_of_model part_of(const char *path)
+{
+    return starts_with(path, "/layers/") ? WEIGHT : starts_with(path, "/optimizer/") ? OPTIMIZER : STATE;
+}
+
 static void count_entry(const char *path, dlt_comparison *c)
 {
-    if (starts_with(path, "/layers/")) {
-        c->weights++;
-    } else if (starts_with(path, "/optimizer/")) {
-        c->optimizer++;
-    } else if (starts_with(path, "/dltrain/")) {
-        c->state++;
-    }
+    const part_of_model part = part_of(path);
+    c->weights += part == WEIGHT;
+    c->optimizer += part == OPTIMIZER;
+    c->state += part == STATE && starts_with(path, "/dltrain/");
+}
+
+/* One more array differs; true if there is room to tell how. */
+static bool note_difference(dlt_comparison *c)
+{
+    return c->differences++ < MOST_SHOWN;
 }
 
 /* "  /optimizer/vars/3: 12 of 640 elements differ, the first at 7: 0.1 and 0.2" */
@@ -63,8 +74,9 @@ static dlt_status compare_entry(dlt_checkpoint *a, dlt_checkpoint *b, const dlt_
     const dlt_checkpoint_entry *other = dlt_checkpoint_find(b, e->path);
     count_entry(e->path, c);
     if (other == NULL || other->dtype != e->dtype || !dlt_shape_equal(&other->shape, &e->shape)) {
-        dlt_buf_printf(out, "  %s: %s\n", e->path, other == NULL ? "missing" : "another type or shape");
-        c->differences++;
+        if (note_difference(c)) {
+            dlt_buf_printf(out, "  %s: %s\n", e->path, other == NULL ? "missing" : "another type or shape");
+        }
         return DLT_OK;
     }
     const size_t bytes = (size_t)dlt_shape_count(&e->shape) * dlt_dtype_size(e->dtype);
@@ -72,9 +84,8 @@ static dlt_status compare_entry(dlt_checkpoint *a, dlt_checkpoint *b, const dlt_
     dlt_status status = x != NULL && y != NULL ? DLT_OK : dlt_fail_memory(diag);
     status = status == DLT_OK ? dlt_checkpoint_read(a, e->path, e->dtype, &e->shape, x, diag) : status;
     status = status == DLT_OK ? dlt_checkpoint_read(b, e->path, e->dtype, &e->shape, y, diag) : status;
-    if (status == DLT_OK && memcmp(x, y, bytes) != 0) {
+    if (status == DLT_OK && memcmp(x, y, bytes) != 0 && note_difference(c)) {
         put_difference(e, x, y, out);
-        c->differences++;
     }
     dlt_free(x);
     dlt_free(y);
@@ -87,8 +98,16 @@ static dlt_status compare_checkpoints(const char *path, const char *other, dlt_c
     dlt_checkpoint *a = NULL, *b = NULL;
     dlt_status status = dlt_checkpoint_open(path, DLT_CHECKPOINT_OURS, &a, diag);
     status = status == DLT_OK ? dlt_checkpoint_open(other, DLT_CHECKPOINT_OURS, &b, diag) : status;
-    for (size_t i = 0; status == DLT_OK && i < dlt_checkpoint_count(a); i++) {
-        status = compare_entry(a, b, dlt_checkpoint_at(a, i), c, out, diag);
+    for (int part = WEIGHT; part < PARTS; part++) {
+        for (size_t i = 0; status == DLT_OK && i < dlt_checkpoint_count(a); i++) {
+            const dlt_checkpoint_entry *e = dlt_checkpoint_at(a, i);
+            if ((int)part_of(e->path) == part) {
+                status = compare_entry(a, b, e, c, out, diag);
+            }
+        }
+    }
+    if (c->differences > MOST_SHOWN) {
+        dlt_buf_printf(out, "  and %d arrays more\n", c->differences - MOST_SHOWN);
     }
     if (status == DLT_OK && dlt_checkpoint_count(a) != dlt_checkpoint_count(b)) {
         dlt_buf_printf(out, "  the checkpoints have %zu and %zu arrays\n", dlt_checkpoint_count(a),

@@ -14,8 +14,9 @@ typedef struct dlt_comparison {
 
 /**
  * Compares the final weights files of two run directories array by array, what they say of progress and
- * callbacks, and the files history.csv and metrics.jsonl. Each difference puts one line into `out`: what, how
- * many elements, the first with both values. Times and paths are not compared.
+ * callbacks, and the files history.csv and metrics.jsonl. A difference puts one line into `out`: what, how many
+ * elements, the first with both values; weights come first, and of many arrays only the first few are told. Times
+ * and paths are not compared.
  */
 dlt_status dlt_runs_compare(const char *run, const char *other, dlt_comparison *comparison, dlt_buf *out,
                             dlt_diag *diag);
