@@ -7,13 +7,14 @@
 
 #include "base/json.h"
 
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
 typedef struct fit_options {
     const char *run, *resume, *weights;
     dlt_device_flags device;
-    dlt_opt_int verbose, stop_after, stop_in_validation;
+    dlt_opt_int verbose, stop_after, stop_in_validation, die_after;
     bool dry_run, force, allow_change, exact, no_fusion;
     dlt_strings overrides;
 } fit_options;
@@ -42,6 +43,8 @@ static const dlt_flag flags[] = {
                "save and stop, as at SIGTERM, after so many steps in all"),
     DLT_NUMBER(fit_options, stop_in_validation, "stop-in-validation", '\0', 1, INT64_MAX, "EPOCH",
                "stop, as at SIGTERM, in the validation of that epoch"),
+    DLT_NUMBER(fit_options, die_after, "die-after", '\0', 1, INT64_MAX, "STEPS",
+               "save after so many steps in all, make one more, and die, as at a power cut"),
     DLT_OVERRIDES(fit_options, overrides),
     {0},
 };
@@ -49,6 +52,11 @@ static const dlt_flag flags[] = {
 static void leave_at_once(void)
 {
     _exit(130);
+}
+
+static void die(void)
+{
+    raise(SIGKILL);
 }
 
 /* The arguments as they stood on the command line, for run.json. */
@@ -118,6 +126,8 @@ static dlt_status run(const dlt_command_call *call)
                                  .stop_after_steps = o->stop_after.set ? o->stop_after.value : 0,
                                  .stop_in_validation =
                                      o->stop_in_validation.set ? o->stop_in_validation.value : 0,
+                                 .die_after_steps = o->die_after.set ? o->die_after.value : 0,
+                                 .die = die,
                                  .events = dlt_screen_events(screen)};
     dlt_status status = o->dry_run ? dry_run(call, spec, &fit)
                                    : dlt_fit(spec, call->catalogue, &fit, call->arena, result, call->diag);

@@ -43,7 +43,9 @@ enum {
     DEFAULT_VALIDATION = 2,
     MAX_WORDS = 256,
     LOG_LIMIT = 1 << 24,
-    SAVED_AND_STOPPED = 75
+    MOST_STOPS = 6,
+    SAVED_AND_STOPPED = 75,
+    KILLED = -1
 };
 static const dlt_pos nowhere = {0};
 
@@ -79,6 +81,7 @@ typedef struct stop {
     const char *what;
     const char *flag;
     int64_t at;
+    int code; /* with which the fit has to end */
 } stop;
 
 static void add(proof *p, const char *word)
@@ -210,8 +213,10 @@ static dlt_status prove(proof *p, const char *whole, const stop *s, int index)
         return dlt_fail_memory(p->call->diag);
     }
     DLT_TRY(run_fit(p, run, s, true, &code));
-    if (code != SAVED_AND_STOPPED) {
-        return tell_failure(p, run, code, "where it should have saved and stopped");
+    if (code != s->code) {
+        return tell_failure(p, run, code,
+                            s->code == KILLED ? "where it should have been killed"
+                                              : "where it should have saved and stopped");
     }
     DLT_TRY(run_fit(p, run, NULL, false, &code));
     if (code != 0) {
@@ -220,8 +225,8 @@ static dlt_status prove(proof *p, const char *whole, const stop *s, int index)
     const dlt_status status = dlt_runs_compare(whole, run, &c, &differences, p->call->diag);
     if (status == DLT_OK) {
         p->failed += c.differences > 0;
-        dlt_buf_printf(&line, "stopped %-46s %s   %d weights, %d of the optimizer, %d others, 2 logs\n%s",
-                       s->what, c.differences == 0 ? "equal  " : "DIFFERS", c.weights, c.optimizer, c.state,
+        dlt_buf_printf(&line, "%-54s %s   %d weights, %d of the optimizer, %d others, 2 logs\n%s", s->what,
+                       c.differences == 0 ? "equal  " : "DIFFERS", c.weights, c.optimizer, c.state,
                        dlt_buf_text(&differences));
         fputs(dlt_buf_text(&line), stdout);
         fflush(stdout);
@@ -231,12 +236,57 @@ static dlt_status prove(proof *p, const char *whole, const stop *s, int index)
     return status;
 }
 
+/* Where the run is stopped, given the steps at the ends of its epochs and the epoch where the rate was cut
+ * (from 0; -1: none). Returns how many stops there are. */
+static int plan_stops(const proof *p, const int64_t *ends, int64_t count, int64_t cut, stop *list)
+{
+    dlt_arena *arena = p->call->arena;
+    int n = 0;
+    const int64_t middle = ends[0] / 2, end = ends[count - 1], last = count > 1 ? ends[count - 2] : 0;
+    if (middle > 0) {
+        list[n++] = (stop){dlt_arena_printf(arena, "stopped in epoch 1, after step %lld", (long long)middle),
+                           "--stop-after", middle, SAVED_AND_STOPPED};
+    }
+    list[n++] = (stop){"stopped at the end of epoch 1, before its validation", "--stop-after", ends[0],
+                       SAVED_AND_STOPPED};
+    if (p->spec->data.validation != NULL) {
+        const int64_t freq = p->spec->fit.validation_freq, before = p->spec->fit.initial_epoch;
+        const int64_t first = (before / freq + 1) * freq,
+                      epoch = first + freq <= before + count ? first + freq : first;
+        if (epoch <= before + count) {
+            list[n++] =
+                (stop){dlt_arena_printf(arena, "stopped in the validation of epoch %lld", (long long)epoch),
+                       "--stop-in-validation", epoch, SAVED_AND_STOPPED};
+        }
+    }
+    if (cut > 0) {
+        const int64_t at = ends[cut - 1] + (ends[cut] - ends[cut - 1] + 1) / 2;
+        list[n++] = (stop){dlt_arena_printf(arena, "stopped in epoch %lld, step %lld, where the rate was cut",
+                                            (long long)cut + 1, (long long)at),
+                           "--stop-after", at, SAVED_AND_STOPPED};
+    }
+    if (count > 1 && cut != count - 1) {
+        const int64_t at = last + (end - last + 1) / 2;
+        list[n++] = (stop){dlt_arena_printf(arena, "stopped in epoch %lld, after step %lld", (long long)count,
+                                            (long long)at),
+                           "--stop-after", at, SAVED_AND_STOPPED};
+    }
+    /* what was saved is what was true then, whatever came after it */
+    const int64_t saved = end - 2 > last ? end - 2 : end - 1;
+    if (saved > 0) {
+        list[n++] =
+            (stop){dlt_arena_printf(arena, "killed one step after the save of step %lld", (long long)saved),
+                   "--die-after", saved, KILLED};
+    }
+    return n;
+}
+
 static dlt_status prove_all(proof *p)
 {
     enum { MOST = 1024 };
     int64_t ends[MOST], count = 0, cut = -1;
-    int code = 0, stops = 0;
-    stop list[5];
+    int code = 0;
+    stop list[MOST_STOPS];
     dlt_arena *arena = p->call->arena;
     const char *whole = dlt_arena_printf(arena, "%s/whole", p->folder);
     const int64_t start = dlt_clock_ns();
@@ -255,34 +305,7 @@ static dlt_status prove_all(proof *p)
     printf("not stopped: %lld epoch%s, %lld steps, %.1f s\n", (long long)count, count == 1 ? "" : "s",
            (long long)ends[count - 1], dlt_seconds_since(start));
     fflush(stdout);
-    const int64_t middle = ends[0] / 2;
-    if (middle > 0) {
-        list[stops++] = (stop){dlt_arena_printf(arena, "in epoch 1, after step %lld", (long long)middle),
-                               "--stop-after", middle};
-    }
-    list[stops++] = (stop){"at the end of epoch 1, before its validation", "--stop-after", ends[0]};
-    if (p->spec->data.validation != NULL) {
-        const int64_t freq = p->spec->fit.validation_freq, before = p->spec->fit.initial_epoch;
-        const int64_t first = (before / freq + 1) * freq,
-                      epoch = first + freq <= before + count ? first + freq : first;
-        if (epoch <= before + count) {
-            list[stops++] =
-                (stop){dlt_arena_printf(arena, "in the validation of epoch %lld", (long long)epoch),
-                       "--stop-in-validation", epoch};
-        }
-    }
-    if (cut > 0) {
-        const int64_t at = ends[cut - 1] + (ends[cut] - ends[cut - 1] + 1) / 2;
-        list[stops++] = (stop){dlt_arena_printf(arena, "in epoch %lld, step %lld, where the rate was cut",
-                                                (long long)cut + 1, (long long)at),
-                               "--stop-after", at};
-    }
-    if (count > 1 && cut != count - 1) {
-        const int64_t at = ends[count - 2] + (ends[count - 1] - ends[count - 2] + 1) / 2;
-        list[stops++] =
-            (stop){dlt_arena_printf(arena, "in epoch %lld, after step %lld", (long long)count, (long long)at),
-                   "--stop-after", at};
-    }
+    const int stops = plan_stops(p, ends, count, cut, list);
     if (dlt_arena_failed(arena)) {
         return dlt_fail_memory(p->call->diag);
     }
@@ -383,8 +406,9 @@ const dlt_command dlt_command_verify_resume = {
     .flags = flags,
     .options_size = sizeof(verify_options),
     .text = "Fits the model without a stop, then once for each kind of stop: in mid-epoch, at an epoch's "
-            "end, during validation, and after the "
-            "learning rate was cut where that happens; each is resumed in a new process. Weights, optimizer, "
+            "end, during validation, after the "
+            "learning rate was cut where that happens, and by a kill after a save; each is resumed in a new "
+            "process. Weights, optimizer, "
             "state, progress and logs must come "
             "out equal bit for bit. Ends with 1 if they do not.\n"
             "The runs are short (--epochs, --steps) and are made in a temporary folder.",

@@ -9,6 +9,7 @@
 #include "trainer/blame.h"
 #include "trainer/optimizer.h"
 #include "trainer/plan_report.h"
+#include "trainer/planted.h"
 #include "trainer/signals.h"
 
 #include <errno.h>
@@ -370,6 +371,7 @@ static dlt_status load_state(fit *f)
                                       DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER | DLT_SAVED_STATE, f->diag));
         DLT_TRY(dlt_saved_callbacks_read(f->checkpoint, f->callbacks, f->diag));
         f->progress = f->loaded.progress;
+        f->progress.cursor.batch += DLT_PLANTED("cursor");
     } else if (f->options->weights != NULL) {
         DLT_TRY(load_weights(f, f->options->weights));
     }
@@ -514,6 +516,23 @@ static bool stop_asked(const fit *f)
            (f->options->stop_after_steps > 0 && f->progress.step >= f->options->stop_after_steps);
 }
 
+/* Dies once a step was made after the one that was saved; until then there is nothing to do. */
+static dlt_status die_if_asked(fit *f)
+{
+    if (f->options->die_after_steps > 0 && f->progress.step > f->options->die_after_steps) {
+        DLT_TRY(dlt_saver_wait(f->saver, f->diag));
+        f->options->die();
+    }
+    return DLT_OK;
+}
+
+static bool save_asked(const fit *f)
+{
+    const double every = f->spec->fit.save_every_min.set ? f->spec->fit.save_every_min.value * 60 : 0;
+    return dlt_save_requested() || (every > 0 && dlt_seconds_since(f->last_save_ns) >= every) ||
+           (f->options->die_after_steps > 0 && f->progress.step == f->options->die_after_steps);
+}
+
 /*
  * Takes weights and optimizer back to the newest checkpoint and goes on with the batch after the bad one; the
  * place in the data and the epoch's sums stay. *done false: there is no checkpoint, or it did not help often
@@ -597,7 +616,6 @@ static dlt_status tell_batch(fit *f, int64_t steps, int64_t rows)
 static dlt_status train_epoch(fit *f, int64_t steps, bool *stopped)
 {
     const bool wants_batches = dlt_callback_set_wants_batches(f->callbacks);
-    const double save_every = f->spec->fit.save_every_min.set ? f->spec->fit.save_every_min.value * 60 : 0;
     *stopped = false;
     while (f->progress.batch < steps && !f->stop) {
         dlt_batch batch;
@@ -628,13 +646,13 @@ static dlt_status train_epoch(fit *f, int64_t steps, bool *stopped)
             dlt_logs logs = {.count = count, .room = MAX_LOGS, .at = f->all_logs};
             DLT_TRY(call_back(f, DLT_EVENT_BATCH_END, &logs));
         }
+        DLT_TRY(die_if_asked(f));
         if (stop_asked(f)) {
             if (f->progress.batch < steps) {
                 *stopped = true;
                 return save(f, NULL, false);
             }
-        } else if (dlt_save_requested() ||
-                   (save_every > 0 && dlt_seconds_since(f->last_save_ns) >= save_every)) {
+        } else if (save_asked(f)) {
             if (f->progress.batch < steps) { /* the end of the epoch saves anyway */
                 DLT_TRY(save(f, NULL, false));
             }

@@ -89,6 +89,10 @@ typedef struct dlt_fit_options {
      * validation of an epoch. */
     int64_t stop_after_steps;
     int64_t stop_in_validation; /* epoch from 1; 0: never */
+    /** The same, as if by a power cut: save after this many steps (0: never), make one more, and die. `die` does
+     * not return. */
+    int64_t die_after_steps;
+    void (*die)(void);
 } dlt_fit_options;
 
 /**

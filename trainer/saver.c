@@ -6,6 +6,7 @@
 #include "base/num.h"
 #include "io/file.h"
 #include "io/yaml.h"
+#include "trainer/planted.h"
 #include "trainer/signals.h"
 
 #include <math.h>
@@ -453,8 +454,31 @@ void dlt_saver_destroy(dlt_saver *s)
     dlt_free(s);
 }
 
+/* Copies what the job needs out of the engine and wakes the writer. */
+static dlt_status hand_over(dlt_saver *s, dlt_diag *diag)
+{
+    const int count = s->job.weights_only ? s->weights : s->count;
+    for (int i = 0; i < count; i++) {
+        DLT_TRY(dlt_engine_read(s->engine, &s->list[i], s->snapshot + s->offsets[i], diag));
+    }
+    if (s->kept.held) {
+        memcpy(s->kept_snapshot, s->kept.data, (size_t)s->weight_bytes);
+    }
+    pthread_mutex_lock(&s->lock);
+    s->has_job = true;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    return DLT_OK;
+}
+
 dlt_status dlt_saver_wait(dlt_saver *s, dlt_diag *diag)
 {
+    pthread_mutex_lock(&s->lock);
+    const bool forgotten = DLT_PLANTED("buffer") && !s->has_job && s->job.meta != NULL;
+    pthread_mutex_unlock(&s->lock);
+    if (forgotten) { /* never in the product: the copy is taken only now, after later steps */
+        DLT_TRY(hand_over(s, diag));
+    }
     pthread_mutex_lock(&s->lock);
     while (next_task(s) != TASK_NONE) {
         pthread_cond_wait(&s->changed, &s->lock);
@@ -519,20 +543,12 @@ dlt_status dlt_saver_save(dlt_saver *s, const dlt_saved_meta *meta, const char *
         release_job(&s->job);
         return dlt_fail_memory(diag);
     }
-    const int count = weights_only ? s->weights : s->count;
-    for (int i = 0; i < count; i++) {
-        DLT_TRY(dlt_engine_read(s->engine, &s->list[i], s->snapshot + s->offsets[i], diag));
-    }
-    if (s->kept.held) {
-        memcpy(s->kept_snapshot, s->kept.data, (size_t)s->weight_bytes);
+    if (!DLT_PLANTED("buffer")) {
+        DLT_TRY(hand_over(s, diag));
     }
     if (path == NULL) {
         s->last_saved = meta->progress.step;
     }
-    pthread_mutex_lock(&s->lock);
-    s->has_job = true;
-    pthread_cond_broadcast(&s->changed);
-    pthread_mutex_unlock(&s->lock);
     return DLT_OK;
 }
 
@@ -765,7 +781,8 @@ dlt_status dlt_saved_arrays_read(dlt_checkpoint *c, dlt_engine *e, unsigned whic
         status = data == NULL ? dlt_fail_memory(diag)
                               : dlt_checkpoint_read(c, rooted(path, sizeof path, list[i].path),
                                                     list[i].variable->type, &list[i].shape, data, diag);
-        if (status == DLT_OK) {
+        const bool skipped = DLT_PLANTED("slot") && strcmp(list[i].path, "optimizer/vars/2") == 0;
+        if (status == DLT_OK && !skipped) {
             status = dlt_engine_write(e, &list[i], data, diag);
         }
         dlt_free(data);
