@@ -18,8 +18,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_LOGS = 256, MAX_ROLLBACKS = 3 };
+enum { MAX_LOGS = 256, MAX_ROLLBACKS = 3, MAX_WANTED = 64 };
 static const dlt_pos nowhere = {0};
+
+/* A file that a callback asked for. */
+typedef struct wanted_save {
+    const char *path; /* NULL: among the run's own; lives in `scratch` */
+    bool weights_only;
+} wanted_save;
 
 /* Everything of one call of dlt_fit. */
 typedef struct fit {
@@ -58,6 +64,8 @@ typedef struct fit {
     bool stop;       /* a callback asked for it */
     dlt_status stop_status;
     dlt_arena *scratch; /* of the event that is under way */
+    wanted_save wanted[MAX_WANTED];
+    int wanted_count;
 } fit;
 
 /* Tells what was noted since `from` and forgets it; errors stay. */
@@ -383,6 +391,9 @@ static dlt_status open_saver(fit *f)
     const char *folder = f->path != NULL ? checkpoints_of(f, f->path) : NULL;
     DLT_TRY(
         dlt_saver_create(f->engine, folder, f->spec->fit.keep, keeps_weights(f->spec), &f->saver, f->diag));
+    if (f->resuming && !f->new_run) {
+        dlt_saver_resumed(f->saver, f->progress.step);
+    }
     return f->resuming ? dlt_saved_kept_read(f->checkpoint, f->saver, f->diag) : DLT_OK;
 }
 
@@ -399,18 +410,52 @@ static dlt_saved_meta meta_of(const fit *f)
                             .fitted = &f->session->fitted};
 }
 
-/* Saves where the run stands. A failure is said and training goes on: the older checkpoints are still there.
- */
+/* What `aside` holds: warnings are told; so are failures to write, after which training goes on, for the
+ * older checkpoints are still there. Other failures end the run. */
+static dlt_status forgive(fit *f, dlt_status status, const dlt_diag *aside)
+{
+    const bool forgiven =
+        (status == DLT_E_CHECKPOINT || status == DLT_E_OUTPUT) && !dlt_saver_trial_failed(f->saver);
+    for (size_t i = 0; i < dlt_diag_size(aside); i++) {
+        const dlt_message *m = dlt_diag_at(aside, i);
+        if (m->severity != DLT_ERROR) {
+            say(f, m->severity, dlt_diag_text(aside, i));
+        } else if (forgiven) {
+            const char *text = dlt_arena_printf(f->scratch, "not saved, training goes on: %s", m->text);
+            say(f, DLT_WARNING, text != NULL ? text : "a checkpoint was not saved, training goes on");
+        } else {
+            dlt_fail(f->diag, m->status, m->pos, "%s", m->text);
+        }
+    }
+    return forgiven ? DLT_OK : status;
+}
+
+/* Saves where the run stands. Failures, of the last save that is, are told here and by the next wait. */
 static dlt_status save(fit *f, const char *path, bool weights_only)
 {
     const dlt_saved_meta meta = meta_of(f);
-    const size_t before = dlt_diag_size(f->diag);
-    const dlt_status status = dlt_saver_save(f->saver, &meta, path, weights_only, f->diag);
+    dlt_diag *aside = dlt_diag_create();
+    if (aside == NULL) {
+        return dlt_fail_memory(f->diag);
+    }
+    const dlt_status status = forgive(f, dlt_saver_save(f->saver, &meta, path, weights_only, aside), aside);
+    dlt_diag_destroy(aside);
     f->last_save_ns = dlt_clock_ns();
     if (f->path != NULL) {
         dlt_run_lock_beat(f->lock);
     }
-    tell_notes(f, before);
+    return status;
+}
+
+/* Saves what callbacks asked for, once all of them have had their turn: a state half of whose callbacks have
+ * seen an event could not be resumed from. */
+static dlt_status save_wanted(fit *f)
+{
+    dlt_status status = DLT_OK;
+    for (int i = 0; i < f->wanted_count && status == DLT_OK; i++) {
+        status = save(f, f->wanted[i].path, f->wanted[i].weights_only);
+    }
+    f->wanted_count = 0;
     return status;
 }
 
@@ -461,9 +506,9 @@ static dlt_status act(void *context, int index, const dlt_callback_io *io, dlt_d
         DLT_TRY(dlt_saver_restore_kept(f->saver, diag));
         f->result->restored_epoch = dlt_saver_kept(f->saver)->epoch + 1;
     }
-    if (io->save) {
-        DLT_TRY(save(f, io->save_path, io->save_weights_only));
-    }
+    if (io->save && f->wanted_count < MAX_WANTED && !(io->save_path == NULL && f->progress.trained)) {
+        f->wanted[f->wanted_count++] = (wanted_save){io->save_path, io->save_weights_only};
+    } /* the end of an epoch is among the run's own anyway */
     if (io->write.path != NULL) {
         DLT_TRY(write_request(&io->write, diag));
     }
@@ -645,6 +690,7 @@ static dlt_status train_epoch(fit *f, int64_t steps, bool *stopped)
             DLT_TRY(dlt_engine_metrics(f->engine, false, f->all_logs, MAX_LOGS, &count, f->diag));
             dlt_logs logs = {.count = count, .room = MAX_LOGS, .at = f->all_logs};
             DLT_TRY(call_back(f, DLT_EVENT_BATCH_END, &logs));
+            DLT_TRY(save_wanted(f));
         }
         DLT_TRY(die_if_asked(f));
         if (stop_asked(f)) {
@@ -918,6 +964,7 @@ static dlt_status run_epoch(fit *f, bool *stopped)
         f->progress.epoch++;
         f->progress.batch = 0;
         f->progress.trained = false;
+        DLT_TRY(save_wanted(f));
         DLT_TRY(write_info(f, "running"));
     }
     return DLT_OK;

@@ -338,6 +338,7 @@ static void *writer_main(void *argument)
         if (task == TASK_TRIAL) {
             s->trial = false;
         } else if (task == TASK_WRITE) {
+            s->last_saved = status != DLT_OK && s->job.path == NULL ? -1 : s->last_saved;
             release_job(&s->job);
             s->has_job = false;
         } else if (s->best == best) {
@@ -535,21 +536,26 @@ static bool fill_job(dlt_saver *s, const dlt_saved_meta *meta, const char *path,
 dlt_status dlt_saver_save(dlt_saver *s, const dlt_saved_meta *meta, const char *path, bool weights_only,
                           dlt_diag *diag)
 {
-    DLT_TRY(dlt_saver_wait(s, diag));
+    const dlt_status before = dlt_saver_wait(s, diag);
     if (path == NULL && (s->folder == NULL || s->last_saved == meta->progress.step)) {
-        return DLT_OK; /* nowhere to save to, or nothing has changed since */
+        return before; /* nowhere to save to, or nothing has changed since */
     }
     if (!fill_job(s, meta, path, weights_only)) {
         release_job(&s->job);
         return dlt_fail_memory(diag);
     }
+    if (path == NULL) {
+        s->last_saved = meta->progress.step; /* until the writer says that it failed */
+    }
     if (!DLT_PLANTED("buffer")) {
         DLT_TRY(hand_over(s, diag));
     }
-    if (path == NULL) {
-        s->last_saved = meta->progress.step;
-    }
-    return DLT_OK;
+    return before;
+}
+
+void dlt_saver_resumed(dlt_saver *s, int64_t step)
+{
+    s->last_saved = step;
 }
 
 void dlt_saver_mark_best(dlt_saver *s, int64_t step)

@@ -57,11 +57,13 @@ void dlt_saver_destroy(dlt_saver *saver);
 /**
  * Takes a snapshot and hands it to the writer; waits first if the last one is still being written. path NULL:
  * as step-N of the folder, which becomes `last` (and `best` if asked); nothing is done if step N is saved
- * already. weights_only: without optimizer and state. A failure of an earlier write is reported here:
- * training may go on, the old files stay.
+ * already. weights_only: without optimizer and state. A failure of an earlier write is reported here, once, and
+ * does not keep this one from being tried: training may go on, the old files stay.
  */
 dlt_status dlt_saver_save(dlt_saver *saver, const dlt_saved_meta *meta, const char *path, bool weights_only,
                           dlt_diag *diag);
+/** Tells that the folder's checkpoint of this step was resumed from: it is not saved again. */
+void dlt_saver_resumed(dlt_saver *saver, int64_t step);
 /** Lets `best` point to the checkpoint of a step that was given to dlt_saver_save, once that is written. What
  * fails is reported by the next save or wait. */
 void dlt_saver_mark_best(dlt_saver *saver, int64_t step);
