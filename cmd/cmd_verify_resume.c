@@ -71,6 +71,7 @@ typedef struct proof {
     const verify_options *options;
     const dlt_spec *spec;
     const char *folder;            /* with all runs */
+    const char *files;             /* in it: what callbacks of the run that is under way write */
     const char *common[MAX_WORDS]; /* arguments of every fit */
     int common_count;
     int failed;
@@ -201,6 +202,60 @@ static dlt_status read_epochs(proof *p, const char *run, int64_t *step_at_end, i
     return DLT_OK;
 }
 
+/* ---- the files of callbacks ---- */
+
+/* Sends the files that callbacks write into the folder of the proof: those that the model file names are the
+ * user's and stay as they are, and each run has to write its own. */
+static void redirect_callbacks(proof *p)
+{
+    const dlt_items *callbacks = &p->spec->fit.callbacks;
+    for (size_t i = 0; i < callbacks->count; i++) {
+        const dlt_item *item = callbacks->at[i];
+        for (const dlt_field *f = item->kind->fields; f != NULL && f->name != NULL; f++) {
+            const char *path = NULL;
+            dlt_buf quoted = {0};
+            if (f->type != DLT_FIELD_PATH) {
+                continue;
+            }
+            memcpy(&path, (const char *)item->params + f->offset, sizeof path);
+            if (path == NULL) {
+                continue;
+            }
+            dlt_buf_printf(&quoted, "fit.callbacks[%zu].%s='", i, f->name);
+            const char *parts[] = {p->files, dlt_arena_printf(p->call->arena, "/%zu-", i),
+                                   dlt_path_base(path)};
+            for (size_t k = 0; k < DLT_COUNT(parts); k++) {
+                for (const char *c = parts[k]; c != NULL && *c != '\0'; c++) {
+                    dlt_buf_string(&quoted, *c == '\'' ? "''" : (const char[]){*c, '\0'});
+                }
+            }
+            dlt_buf_char(&quoted, '\'');
+            add(p, "-o");
+            add(p, dlt_arena_string(p->call->arena, dlt_buf_text(&quoted)));
+            dlt_buf_release(&quoted);
+        }
+    }
+}
+
+static const char *files_of(const proof *p, const char *run)
+{
+    return dlt_arena_printf(p->call->arena, "%s/callbacks", run);
+}
+
+/* A run is over: what its callbacks wrote is put aside in its folder. */
+static dlt_status keep_files(const proof *p, const char *run)
+{
+    const char *kept = files_of(p, run);
+    if (kept == NULL) {
+        return dlt_fail_memory(p->call->diag);
+    }
+    if (dlt_file()->rename(p->files, kept) != 0 && errno != ENOENT) {
+        return dlt_fail(p->call->diag, DLT_E_OUTPUT, nowhere, "cannot move '%s': %s", p->files,
+                        strerror(errno));
+    }
+    return DLT_OK;
+}
+
 /* ---- the proof ---- */
 
 static dlt_status prove(proof *p, const char *whole, const stop *s, int index)
@@ -222,11 +277,18 @@ static dlt_status prove(proof *p, const char *whole, const stop *s, int index)
     if (code != 0) {
         return tell_failure(p, run, code, "when it was resumed");
     }
-    const dlt_status status = dlt_runs_compare(whole, run, &c, &differences, p->call->diag);
+    DLT_TRY(keep_files(p, run));
+    dlt_status status = dlt_runs_compare(whole, run, &c, &differences, p->call->diag);
+    const char *files = files_of(p, run), *expected = files_of(p, whole);
+    if (status == DLT_OK) {
+        status = files != NULL && expected != NULL
+                     ? dlt_folders_compare(expected, files, &c, &differences, p->call->diag)
+                     : dlt_fail_memory(p->call->diag);
+    }
     if (status == DLT_OK) {
         p->failed += c.differences > 0;
-        dlt_buf_printf(&line, "%-54s %s   %d weights, %d of the optimizer, %d others, 2 logs\n%s", s->what,
-                       c.differences == 0 ? "equal  " : "DIFFERS", c.weights, c.optimizer, c.state,
+        dlt_buf_printf(&line, "%-54s %s   %d weights, %d of the optimizer, %d others, %d files\n%s", s->what,
+                       c.differences == 0 ? "equal  " : "DIFFERS", c.weights, c.optimizer, c.state, c.files,
                        dlt_buf_text(&differences));
         fputs(dlt_buf_text(&line), stdout);
         fflush(stdout);
@@ -297,6 +359,7 @@ static dlt_status prove_all(proof *p)
     if (code != 0) {
         return tell_failure(p, whole, code, "without being stopped");
     }
+    DLT_TRY(keep_files(p, whole));
     DLT_TRY(read_epochs(p, whole, ends, MOST, &count, &cut));
     if (count == 0) {
         return dlt_fail(p->call->diag, DLT_E_INTERNAL, nowhere,
@@ -377,12 +440,16 @@ static dlt_status run(const dlt_command_call *call)
         return dlt_fail(call->diag, DLT_E_CONFIG, nowhere, "more than %d overrides", (MAX_WORDS - 64) / 2);
     }
     *p = (proof){.call = call, .options = o, .spec = &spec->value};
-    fill_common(p);
     if (mkdtemp(folder) == NULL) {
         return dlt_fail(call->diag, DLT_E_OUTPUT, nowhere, "cannot make a folder in '%s': %s", place,
                         strerror(errno));
     }
+    char *absolute = dlt_path_absolute(folder);
     p->folder = folder;
+    p->files = dlt_arena_printf(call->arena, "%s/callbacks", absolute != NULL ? absolute : folder);
+    dlt_free(absolute);
+    fill_common(p);
+    redirect_callbacks(p);
     dlt_signals_install(NULL);
     const dlt_status status = dlt_arena_failed(call->arena) ? dlt_fail_memory(call->diag) : prove_all(p);
     if (o->keep) {
@@ -409,7 +476,7 @@ const dlt_command dlt_command_verify_resume = {
             "end, during validation, after the "
             "learning rate was cut where that happens, and by a kill after a save; each is resumed in a new "
             "process. Weights, optimizer, "
-            "state, progress and logs must come "
+            "state, progress, logs and what callbacks write must come "
             "out equal bit for bit. Ends with 1 if they do not.\n"
             "The runs are short (--epochs, --steps) and are made in a temporary folder.",
     .examples = examples,

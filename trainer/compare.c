@@ -8,9 +8,11 @@
 #include "io/h5/checkpoint.h"
 #include "trainer/rundir.h"
 
+#include <dirent.h>
 #include <string.h>
 
-enum { FILE_LIMIT = 1 << 26, MOST_SHOWN = 5 };
+enum { MOST_SHOWN = 5 };
+static const size_t file_limit = (size_t)1 << 33;
 
 static bool starts_with(const char *text, const char *prefix)
 {
@@ -124,10 +126,11 @@ static dlt_status compare_files(const char *run, const char *other, const char *
 {
     char *a = dlt_path_join(run, file), *b = dlt_path_join(other, file), *x = NULL, *y = NULL;
     size_t m = 0, n = 0;
+    c->files++;
     dlt_status status = a != NULL && b != NULL ? DLT_OK : dlt_fail_memory(diag);
-    status = status == DLT_OK ? dlt_file_load(a, FILE_LIMIT, DLT_E_CHECKPOINT, (dlt_pos){0}, &x, &m, diag)
+    status = status == DLT_OK ? dlt_file_load(a, file_limit, DLT_E_CHECKPOINT, (dlt_pos){0}, &x, &m, diag)
                               : status;
-    status = status == DLT_OK ? dlt_file_load(b, FILE_LIMIT, DLT_E_CHECKPOINT, (dlt_pos){0}, &y, &n, diag)
+    status = status == DLT_OK ? dlt_file_load(b, file_limit, DLT_E_CHECKPOINT, (dlt_pos){0}, &y, &n, diag)
                               : status;
     if (status == DLT_OK && (m != n || memcmp(x, y, m) != 0)) {
         size_t line = 1, at = 0;
@@ -157,4 +160,44 @@ dlt_status dlt_runs_compare(const char *run, const char *other, dlt_comparison *
     status = status == DLT_OK ? compare_files(run, other, "metrics.jsonl", comparison, out, diag) : status;
     dlt_arena_destroy(arena);
     return status;
+}
+
+static bool has_file(const char *folder, const char *name)
+{
+    struct stat seen;
+    char *path = dlt_path_join(folder, name);
+    const bool has = path != NULL && dlt_file()->stat(path, &seen) == 0;
+    dlt_free(path);
+    return has;
+}
+
+/* Visits the files of `folder`: those that the other has too are compared if `both`, the others are told. */
+static dlt_status compare_names(const char *folder, const char *other, bool both, dlt_comparison *c,
+                                dlt_buf *out, dlt_diag *diag)
+{
+    DIR *open = opendir(folder);
+    dlt_status status = DLT_OK;
+    if (open == NULL) {
+        return DLT_OK;
+    }
+    for (const struct dirent *e; status == DLT_OK && (e = readdir(open)) != NULL;) {
+        if (e->d_name[0] == '.') {
+            continue;
+        }
+        if (!has_file(other, e->d_name)) {
+            dlt_buf_printf(out, "  %s: only one run wrote it\n", e->d_name);
+            c->differences++;
+        } else if (both) {
+            status = compare_files(folder, other, e->d_name, c, out, diag);
+        }
+    }
+    closedir(open);
+    return status;
+}
+
+dlt_status dlt_folders_compare(const char *folder, const char *other, dlt_comparison *comparison,
+                               dlt_buf *out, dlt_diag *diag)
+{
+    DLT_TRY(compare_names(folder, other, true, comparison, out, diag));
+    return compare_names(other, folder, false, comparison, out, diag);
 }

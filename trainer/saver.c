@@ -252,6 +252,16 @@ static dlt_status write_meta(const job *j, dlt_checkpoint_writer *w, dlt_diag *d
     return DLT_OK;
 }
 
+/* The folder of a file that a user named. */
+static dlt_status make_folder_of(const char *path, dlt_diag *diag)
+{
+    char *folder = dlt_path_folder(path);
+    const dlt_status status =
+        folder != NULL ? dlt_file_make_folders(folder, false, DLT_E_CHECKPOINT, diag) : dlt_fail_memory(diag);
+    dlt_free(folder);
+    return status;
+}
+
 static dlt_status write_job(dlt_saver *s, dlt_diag *diag)
 {
     const job *j = &s->job;
@@ -262,7 +272,8 @@ static dlt_status write_job(dlt_saver *s, dlt_diag *diag)
     if (path == NULL) {
         return dlt_fail_memory(diag);
     }
-    dlt_status status = dlt_checkpoint_begin(path, &w, diag);
+    dlt_status status = j->path != NULL ? make_folder_of(path, diag) : DLT_OK;
+    status = status == DLT_OK ? dlt_checkpoint_begin(path, &w, diag) : status;
     if (status == DLT_OK) {
         if (j->path != NULL) {
             dlt_checkpoint_may_replace(w);
