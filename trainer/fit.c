@@ -60,9 +60,6 @@ typedef struct fit {
     const char *monitor;
     bool larger_is_better;
     int64_t last_save_ns, last_values_ns;
-    int rolled_back; /* since the last step that was finite */
-    bool stop;       /* a callback asked for it */
-    dlt_status stop_status;
     dlt_arena *scratch; /* of the event that is under way */
     wanted_save wanted[MAX_WANTED];
     int wanted_count;
@@ -513,8 +510,8 @@ static dlt_status act(void *context, int index, const dlt_callback_io *io, dlt_d
         DLT_TRY(write_request(&io->write, diag));
     }
     if (io->stop) {
-        f->stop = true;
-        f->stop_status = io->stop_status;
+        f->progress.stop = true;
+        f->progress.stop_failed = io->stop_status != DLT_OK;
         if (io->stop_reason != NULL) {
             f->result->stop_reason = dlt_arena_string(f->arena, io->stop_reason);
         }
@@ -578,21 +575,40 @@ static bool save_asked(const fit *f)
            (f->options->die_after_steps > 0 && f->progress.step == f->options->die_after_steps);
 }
 
+/* Opens the checkpoint that a bad batch goes back to; NULL if there is none. It is the one at the end of the
+ * last epoch, not just the newest: when the others are written hangs on signals and clocks, and a resumed run
+ * has to go back to the same one. */
+static dlt_status open_epoch_end(fit *f, dlt_checkpoint **c)
+{
+    char name[DLT_CHECKPOINT_NAME];
+    struct stat seen;
+    *c = NULL;
+    if (f->path == NULL || f->progress.epoch_end <= 0) {
+        return DLT_OK;
+    }
+    dlt_checkpoint_name(f->progress.epoch_end, name);
+    const char *path = dlt_arena_printf(f->scratch, "%s/%s", checkpoints_of(f, f->path), name);
+    if (path == NULL) {
+        return dlt_fail_memory(f->diag);
+    }
+    return dlt_file()->stat(path, &seen) == 0 ? dlt_checkpoint_open(path, DLT_CHECKPOINT_OURS, c, f->diag)
+                                              : DLT_OK;
+}
+
 /*
- * Takes weights and optimizer back to the newest checkpoint and goes on with the batch after the bad one; the
- * place in the data and the epoch's sums stay. *done false: there is no checkpoint, or it did not help often
- * enough.
+ * Takes weights and optimizer back to the end of the last epoch and goes on with the batch after the bad one;
+ * the place in the data and the epoch's sums stay. *done false: there is no such checkpoint, or it did not
+ * help often enough.
  */
 static dlt_status roll_back(fit *f, bool *done)
 {
     dlt_checkpoint *c = NULL;
-    int64_t step = 0;
     *done = false;
-    if (f->path == NULL || f->rolled_back >= MAX_ROLLBACKS) {
+    if (f->progress.rolled_back >= MAX_ROLLBACKS) {
         return DLT_OK;
     }
     DLT_TRY(dlt_saver_wait(f->saver, f->diag));
-    DLT_TRY(dlt_checkpoint_newest(dlt_saver_folder(f->saver), &c, &step, f->diag));
+    DLT_TRY(open_epoch_end(f, &c));
     if (c == NULL) {
         return DLT_OK;
     }
@@ -600,13 +616,13 @@ static dlt_status roll_back(fit *f, bool *done)
         dlt_saved_arrays_read(c, f->engine, DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER, f->diag);
     dlt_checkpoint_close(c);
     DLT_TRY(status);
-    f->rolled_back++;
+    f->progress.rolled_back++;
     f->progress.skipped++;
     const char *text = dlt_arena_printf(
-        f->arena,
+        f->scratch,
         "epoch %lld, batch %lld is not finite: went back to the weights of step %lld and on behind it",
-        (long long)f->progress.epoch + 1, (long long)f->progress.batch + 1, (long long)step);
-    say(f, DLT_WARNING, text != NULL ? text : "a batch is not finite: went back to the last checkpoint");
+        (long long)f->progress.epoch + 1, (long long)f->progress.batch + 1, (long long)f->progress.epoch_end);
+    say(f, DLT_WARNING, text != NULL ? text : "a batch is not finite: went back to the last epoch's end");
     *done = true;
     return DLT_OK;
 }
@@ -662,7 +678,7 @@ static dlt_status train_epoch(fit *f, int64_t steps, bool *stopped)
 {
     const bool wants_batches = dlt_callback_set_wants_batches(f->callbacks);
     *stopped = false;
-    while (f->progress.batch < steps && !f->stop) {
+    while (f->progress.batch < steps && !f->progress.stop) {
         dlt_batch batch;
         bool finite = true;
         DLT_TRY(dlt_loader_next(f->feed.loader, &batch, f->diag));
@@ -672,7 +688,7 @@ static dlt_status train_epoch(fit *f, int64_t steps, bool *stopped)
         if (status == DLT_OK && !finite) {
             status = not_finite(f, program, &batch, slot);
         } else if (finite) {
-            f->rolled_back = 0;
+            f->progress.rolled_back = 0;
         }
         const dlt_cursor next = batch.next;
         const int64_t rows = (int64_t)batch.rows;
@@ -953,6 +969,7 @@ static dlt_status run_epoch(fit *f, bool *stopped)
             rows -= f->session->batch - f->session->train_rows % f->session->batch;
         }
         f->progress.trained = true;
+        f->progress.epoch_end = f->progress.step;
         DLT_TRY(save(f, NULL, false));
         if (stop_asked(f)) {
             *stopped = true;
@@ -1026,7 +1043,7 @@ static dlt_status loop(fit *f)
     DLT_TRY(
         dlt_session_feed(f->session, DLT_TRAIN, f->engine->main, f->progress.cursor, 0, &f->feed, f->diag));
     f->last_save_ns = dlt_clock_ns();
-    while (f->progress.epoch < f->spec->fit.epochs && !f->stop && !stopped) {
+    while (f->progress.epoch < f->spec->fit.epochs && !f->progress.stop && !stopped) {
         DLT_TRY(run_epoch(f, &stopped));
     }
     if (stopped) {
@@ -1035,7 +1052,7 @@ static dlt_status loop(fit *f)
         return write_info(f, "stopped");
     }
     DLT_TRY(end_training(f));
-    return f->stop_status;
+    return f->progress.stop_failed ? DLT_E_NUMERIC : DLT_OK;
 }
 
 static void tell_start(fit *f, const char *why_not)

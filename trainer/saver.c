@@ -113,6 +113,10 @@ static void put_progress(dlt_buf *out, const dlt_progress *p)
     dlt_json_key_int(&j, "best_epoch", p->best_epoch);
     dlt_json_key_int(&j, "best_step", p->best_step);
     dlt_json_key_int(&j, "skipped", p->skipped);
+    dlt_json_key_int(&j, "rolled_back", p->rolled_back);
+    dlt_json_key_int(&j, "epoch_end", p->epoch_end);
+    dlt_json_key_bool(&j, "stop", p->stop);
+    dlt_json_key_bool(&j, "stop_failed", p->stop_failed);
     dlt_json_close(&j, '}');
 }
 
@@ -295,7 +299,7 @@ static dlt_status write_job(dlt_saver *s, dlt_diag *diag)
         dlt_checkpoint_trust(s->folder, j->progress.step);
         status = dlt_checkpoint_link(s->folder, "last.weights.h5", j->progress.step, diag);
         if (status == DLT_OK) {
-            status = dlt_checkpoint_retain(s->folder, s->keep, diag);
+            status = dlt_checkpoint_retain(s->folder, s->keep, j->progress.epoch_end, diag);
         }
     }
     return status;
@@ -677,7 +681,11 @@ static dlt_status get_progress(const char *text, size_t bytes, dlt_arena *arena,
                                     .best = double_of(root, "best"),
                                     .best_epoch = int_of(root, "best_epoch"),
                                     .best_step = int_of(root, "best_step"),
-                                    .skipped = int_of(root, "skipped")};
+                                    .skipped = int_of(root, "skipped"),
+                                    .rolled_back = int_of(root, "rolled_back"),
+                                    .epoch_end = int_of(root, "epoch_end"),
+                                    .stop = bool_of(root, "stop"),
+                                    .stop_failed = bool_of(root, "stop_failed")};
     const dlt_progress *p = &meta->progress;
     if (p->epoch < 0 || p->batch < 0 || p->step < 0 || p->cursor.batch < 0 || p->history_bytes < 0 ||
         p->metrics_bytes < 0) {

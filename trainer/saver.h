@@ -22,7 +22,11 @@ typedef struct dlt_progress {
     int64_t history_bytes, metrics_bytes; /* lengths of history.csv and metrics.jsonl */
     double best;                          /* of the run's monitor; NaN: none yet */
     int64_t best_epoch, best_step;
-    int64_t skipped; /* steps that were not finite (fit.non_finite: skip) */
+    int64_t skipped;     /* steps that were not finite (fit.non_finite: skip, rollback) */
+    int64_t rolled_back; /* of these, so many since the last one that was finite */
+    int64_t epoch_end;   /* step of the last checkpoint at an epoch's end, which is gone back to; 0: none */
+    bool stop;           /* a callback asked for the end of the training */
+    bool stop_failed;    /* it shall end with DLT_E_NUMERIC */
 } dlt_progress;
 
 /** Everything of a checkpoint that is not an array of the engine. */

@@ -352,7 +352,7 @@ static dlt_status is_whole(dlt_checkpoint_folder *folder, int64_t step, bool *wh
     return DLT_OK;
 }
 
-dlt_status dlt_checkpoint_retain(dlt_checkpoint_folder *folder, size_t keep, dlt_diag *diag)
+dlt_status dlt_checkpoint_retain(dlt_checkpoint_folder *folder, size_t keep, int64_t also, dlt_diag *diag)
 {
     int64_t *steps = NULL;
     size_t count = 0, whole_count = 0, i = 0;
@@ -366,7 +366,7 @@ dlt_status dlt_checkpoint_retain(dlt_checkpoint_folder *folder, size_t keep, dlt
         whole_count += whole;
     }
     for (; i < count && status == DLT_OK; i++) { /* there are enough newer ones */
-        if (steps[i] != last && steps[i] != best) {
+        if (steps[i] != last && steps[i] != best && steps[i] != also) {
             status = remove_step(folder, steps[i], diag);
         }
     }

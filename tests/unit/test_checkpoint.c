@@ -475,13 +475,13 @@ static void old_checkpoints_go_when_enough_whole_ones_are_newer(void **state)
     GOOD(dlt_checkpoint_link(f->shelf, "best.weights.h5", 2, f->diag));
     GOOD(dlt_checkpoint_link(f->shelf, "last.weights.h5", 7, f->diag));
     damage(step_path(f, 6));
-    GOOD(dlt_checkpoint_retain(f->shelf, 3, f->diag));
+    GOOD(dlt_checkpoint_retain(f->shelf, 3, -1, f->diag));
     /* 7, 5 and 4 are whole, 6 is newer than the oldest of them, 2 is the best */
     assert_true(exists(f, 7) && exists(f, 6) && exists(f, 5) && exists(f, 4) && exists(f, 2));
     assert_false(exists(f, 3) || exists(f, 1));
     assert_int_equal(dlt_diag_size(f->diag), 1);
     dlt_diag_reset(f->diag);
-    GOOD(dlt_checkpoint_retain(f->shelf, 0, f->diag)); /* never fewer than two */
+    GOOD(dlt_checkpoint_retain(f->shelf, 0, -1, f->diag)); /* never fewer than two */
     assert_true(exists(f, 7) && exists(f, 6) && exists(f, 5) && exists(f, 2));
     assert_false(exists(f, 4));
 }
@@ -499,12 +499,12 @@ static void trusted_files_are_not_read_again(void **state)
     damage(step_path(f, 3));
     const struct timespec times[2] = {before.st_atim, before.st_mtim};
     assert_int_equal(utimensat(AT_FDCWD, step_path(f, 3), times, 0), 0);
-    GOOD(dlt_checkpoint_retain(f->shelf, 2, f->diag));
+    GOOD(dlt_checkpoint_retain(f->shelf, 2, -1, f->diag));
     assert_false(exists(f, 1)); /* the damage was not seen: the file was not opened */
     assert_int_equal(dlt_diag_size(f->diag), 0);
     save(f, 1);
     assert_int_equal(utimensat(AT_FDCWD, step_path(f, 3), NULL, 0), 0);
-    GOOD(dlt_checkpoint_retain(f->shelf, 2, f->diag));
+    GOOD(dlt_checkpoint_retain(f->shelf, 2, -1, f->diag));
     assert_true(exists(f, 1) && exists(f, 2) && exists(f, 3)); /* another time: read, found bad, not counted */
     assert_int_equal(dlt_diag_size(f->diag), 1);
 }
