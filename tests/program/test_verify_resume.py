@@ -270,15 +270,15 @@ class Configs(dltrain.TestCase):
     """The shipped configs, on their own data."""
 
     SHORT = {  # overrides that make a step cheap and leave the model what it is
-        "shakespeare-transformer": {"fit__batch_size": 4},
-        "shakespeare-lstm": {"fit__batch_size": 4},
-        "mnist-cnn": {"fit__batch_size": 16},
+        "shakespeare-transformer": ["fit.batch_size=4", "vars.width=32"],
+        "shakespeare-lstm": ["fit.batch_size=4", "layers[1].units=64"],
+        "mnist-cnn": ["fit.batch_size=16"],
     }
 
     def verify_config(self, config):
         if dltrain.run("check", config).returncode == dltrain.NO_DATA and not dltrain.DATA:
             self.skipTest(f"{config.name} needs data: set DLTRAIN_DATA")
-        words = dltrain.overrides(**self.SHORT.get(config.stem, {}))
+        words = [w for override in self.SHORT.get(config.stem, []) for w in ("-o", override)]
         result = dltrain.run("verify-resume", config, "--folder", self.folder, "--epochs", 3, "--steps", 4, *words)
         self.expect(result, dltrain.DONE)
         self.assertRegex(result.stdout, r"(?m)^ok: .*\([56] stops")
