@@ -33,7 +33,7 @@ def tearDownModule():
 class Fits(dltrain.TestCase):
     """Fits of the digits, short enough for a test and long enough to be hit in the middle."""
 
-    WORDS = dltrain.overrides(fit__epochs=4, fit__steps_per_epoch=12)
+    WORDS = dltrain.overrides(fit__epochs=6, fit__steps_per_epoch=12, fit__keep=100)
 
     def words(self, run):
         # a callback with a file of its own, and one with state; the file is part of the config, which checkpoints hold,
@@ -125,16 +125,15 @@ class Signals(Fits):
     def test_sigusr1_saves_and_goes_on(self):
         process = self.start("run")
         self.in_training("run", process)
-        first = set(self.checkpoints("run"))
-        process.send_signal(signal.SIGUSR1)
-        # an end of an epoch saves too, at a multiple of its steps: what counts is a save in between
 
-        def saved_inside():
-            new = set(self.checkpoints("run")) - first
-            return any(int(re.search(r"\d+", file.name)[0]) % 12 for file in new)
-        self.wait_for(saved_inside, process)
+        def saved_inside():  # an epoch's end saves too, and a signal just before it asks for nothing more
+            return any(int(re.search(r"\d+", file.name)[0]) % 12 for file in self.checkpoints("run"))
+        while process.poll() is None and not saved_inside():
+            process.send_signal(signal.SIGUSR1)
+            time.sleep(0.03)
         _, said = process.communicate(timeout=60)
         self.assertEqual(process.returncode, dltrain.DONE, said)
+        self.assertTrue(saved_inside(), [f.name for f in self.checkpoints("run")])
         self.assertEqual(self.outcome("run"), self.whole())
 
     def test_a_run_that_is_done_stays_as_it_is(self):
