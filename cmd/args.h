@@ -95,6 +95,7 @@ struct dlt_command_call {
     dlt_strings arguments;
     dlt_arena *arena;
     dlt_diag *diag;
+    int64_t began_ns; /* when the program was started, by dlt_clock_ns */
 };
 
 /** All commands, in the order of commands.def. */

@@ -123,6 +123,7 @@ static dlt_status run(const dlt_command_call *call)
                                  .exact = o->exact,
                                  .session = session,
                                  .argv_json = argv.data,
+                                 .began_ns = call->began_ns,
                                  .stop_after_steps = o->stop_after.set ? o->stop_after.value : 0,
                                  .stop_in_validation =
                                      o->stop_in_validation.set ? o->stop_in_validation.value : 0,

@@ -1,4 +1,5 @@
 /* cmd/main.c: finds the command, runs it, prints what it had to say, and ends with its exit code. */
+#include "base/clock.h"
 #include "cmd/args.h"
 #include "cmd/catalogue.h"
 #include "cmd/exit_codes.h"
@@ -72,7 +73,7 @@ static dlt_status show_help(const dlt_command *command, dlt_diag *diag)
     return status;
 }
 
-static dlt_status dispatch(int count, const char *const *words, dlt_arena *arena, dlt_diag *diag)
+static dlt_status dispatch(int count, const char *const *words, int64_t began_ns, dlt_arena *arena, dlt_diag *diag)
 {
     if (count < 2) {
         dlt_buf out = {0};
@@ -93,7 +94,7 @@ static dlt_status dispatch(int count, const char *const *words, dlt_arena *arena
     if (command == NULL) {
         return unknown_command(name, diag);
     }
-    dlt_command_call call = {.arena = arena, .diag = diag};
+    dlt_command_call call = {.arena = arena, .diag = diag, .began_ns = began_ns};
     bool help = false;
     DLT_TRY(dlt_args_parse(command, count - 2, words + 2, &call, &help));
     if (help) {
@@ -116,13 +117,14 @@ static int stopped_code(int argc, char **argv)
 int main(int argc, char **argv)
 {
     dlt_h5_child_main(argc, argv); /* the reader of HDF5 files is this program too, and never comes back from here */
+    const int64_t began_ns = dlt_clock_ns();
     open_streams();
     ignore_signals();
     dlt_arena *arena = dlt_arena_create();
     dlt_diag *diag = dlt_diag_create();
     dlt_status status = DLT_E_MEMORY;
     if (arena != NULL && diag != NULL) {
-        status = dispatch(argc, (const char *const *)argv, arena, diag);
+        status = dispatch(argc, (const char *const *)argv, began_ns, arena, diag);
         const dlt_status flushed = status == DLT_E_OUTPUT ? DLT_OK : dlt_flush_out(diag); /* once is enough */
         status = status != DLT_OK ? status : flushed;
         dlt_buf messages = {0};

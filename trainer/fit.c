@@ -39,6 +39,8 @@ typedef struct fit {
 
     const char *path; /* run directory, NULL: none */
     bool new_run;
+    double first_step_s; /* from the start of the program to the end of its first step; 0: not made yet */
+    bool first_step_told;
     dlt_run_info info;
     dlt_run_lock *lock;
     dlt_checkpoint *checkpoint; /* to go on from */
@@ -697,6 +699,9 @@ static dlt_status train_epoch(fit *f, int64_t steps, bool *stopped)
         f->progress.cursor = next;
         f->progress.batch++;
         f->progress.step += finite;
+        if (f->first_step_s <= 0) {
+            f->first_step_s = dlt_seconds_since(f->options->began_ns);
+        }
         DLT_TRY(tell_batch(f, steps, rows));
         if (dlt_saver_trial_failed(f->saver)) { /* better to fail now than at the first save */
             return dlt_saver_wait(f->saver, f->diag);
@@ -837,7 +842,7 @@ static void all_names(fit *f, const dlt_logs *logs, dlt_log_entry *room, dlt_log
 static dlt_status write_logs(fit *f, const dlt_logs *logs, const dlt_fit_epoch *epoch)
 {
     static const char *const timing = "{\"epoch\": %lld, \"seconds\": %.3f, \"train_seconds\": %.3f, "
-                                      "\"rows_per_second\": %.1f, \"waiting\": %.4f}\n";
+                                      "\"rows_per_second\": %.1f, \"waiting\": %.4f";
     if (f->path == NULL) {
         return DLT_OK;
     }
@@ -860,6 +865,11 @@ static dlt_status write_logs(fit *f, const dlt_logs *logs, const dlt_fit_epoch *
     dlt_buf_reset(&text);
     dlt_buf_printf(&text, timing, (long long)f->progress.epoch, epoch->seconds, epoch->train_seconds,
                    epoch->train_seconds > 0 ? (double)epoch->rows / epoch->train_seconds : 0, epoch->waiting);
+    if (f->first_step_s > 0 && !f->first_step_told) { /* from the start of the program to the end of the first step it made */
+        dlt_buf_printf(&text, ", \"first_step\": %.4f", f->first_step_s);
+        f->first_step_told = true;
+    }
+    dlt_buf_string(&text, "}\n");
     if (status == DLT_OK) {
         status = text.failed ? dlt_fail_memory(f->diag)
                              : dlt_run_log_append(f->timing, text.data, text.length, f->diag);

@@ -84,6 +84,7 @@ typedef struct dlt_fit_options {
     bool force, allow_change, exact, no_run; /* no_run: nothing is written (verify-resume, tests) */
     dlt_session_options session;
     const char *argv_json; /* "[\"dltrain\", ...]" for run.json */
+    int64_t began_ns;      /* when the program was started (dlt_clock_ns), for timing.jsonl */
     dlt_fit_events events;
     /** Tests and verify-resume: stop, as if by SIGTERM, after this many steps (0: never), or in the
      * validation of an epoch. */
