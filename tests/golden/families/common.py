@@ -54,6 +54,7 @@ def rng(name, attempt=0):
 # ---- YAML ------------------------------------------------------------------------------------------------------------
 
 _PLAIN = re.compile(r"^[A-Za-z_][A-Za-z0-9_./ -]*$")
+_FRACTION = re.compile(r"[-+]?\d+(\.\d+)?/\d+(\.\d+)?$")  # 1/255 is a number
 _KEYWORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"}
 WIDTH = 118
 
@@ -73,7 +74,7 @@ def flow(value):
     if isinstance(value, (int, np.integer)):
         return str(int(value))
     if isinstance(value, str):
-        if _PLAIN.match(value) and not value.endswith(" ") and value.lower() not in _KEYWORDS:
+        if _FRACTION.match(value) or _PLAIN.match(value) and not value.endswith(" ") and value.lower() not in _KEYWORDS:
             return value
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
     if isinstance(value, dict):
