@@ -391,7 +391,7 @@ static dlt_status open_saver(fit *f)
     DLT_TRY(
         dlt_saver_create(f->engine, folder, f->spec->fit.keep, keeps_weights(f->spec), &f->saver, f->diag));
     if (f->resuming && !f->new_run) {
-        dlt_saver_resumed(f->saver, f->progress.step);
+        DLT_TRY(dlt_saver_resumed(f->saver, f->progress.step, f->diag));
     }
     return f->resuming ? dlt_saved_kept_read(f->checkpoint, f->saver, f->diag) : DLT_OK;
 }

@@ -568,9 +568,10 @@ dlt_status dlt_saver_save(dlt_saver *s, const dlt_saved_meta *meta, const char *
     return before;
 }
 
-void dlt_saver_resumed(dlt_saver *s, int64_t step)
+dlt_status dlt_saver_resumed(dlt_saver *s, int64_t step, dlt_diag *diag)
 {
     s->last_saved = step;
+    return dlt_checkpoint_set_aside(s->folder, step, diag);
 }
 
 void dlt_saver_mark_best(dlt_saver *s, int64_t step)

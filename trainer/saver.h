@@ -66,8 +66,9 @@ void dlt_saver_destroy(dlt_saver *saver);
  */
 dlt_status dlt_saver_save(dlt_saver *saver, const dlt_saved_meta *meta, const char *path, bool weights_only,
                           dlt_diag *diag);
-/** Tells that the folder's checkpoint of this step was resumed from: it is not saved again. */
-void dlt_saver_resumed(dlt_saver *saver, int64_t step);
+/** Tells that the folder's checkpoint of this step was resumed from: it is not saved again, and damaged ones that
+ * are newer make room for those that will be. */
+dlt_status dlt_saver_resumed(dlt_saver *saver, int64_t step, dlt_diag *diag);
 /** Lets `best` point to the checkpoint of a step that was given to dlt_saver_save, once that is written. What
  * fails is reported by the next save or wait. */
 void dlt_saver_mark_best(dlt_saver *saver, int64_t step);

@@ -130,10 +130,15 @@ void dlt_checkpoint_trust(dlt_checkpoint_folder *folder, int64_t step);
 dlt_status dlt_checkpoint_link(dlt_checkpoint_folder *folder, const char *name, int64_t step, dlt_diag *diag)
     DLT_MUST_CHECK;
 /**
- * Removes old checkpoints: the newest `keep` (at least 2) that are whole stay, and so do step `also` (-1: none) and whatever last and best point to. Files
- * that this process does not know to be good are verified first, so that a bad one never counts among those kept.
+ * Removes old checkpoints: the newest `keep` (at least 2) that are whole stay, and so do step `also` (-1: none) and whatever
+ * last and best point to. Files that this process does not know to be good are verified first, so that a bad one never counts
+ * among those kept.
  */
 dlt_status dlt_checkpoint_retain(dlt_checkpoint_folder *folder, size_t keep, int64_t also, dlt_diag *diag) DLT_MUST_CHECK;
+/**
+ * Renames the files newer than `step` that are not whole, to NAME.damaged: a run that goes on from `step` comes to theirs again.
+ */
+dlt_status dlt_checkpoint_set_aside(dlt_checkpoint_folder *folder, int64_t step, dlt_diag *diag) DLT_MUST_CHECK;
 /**
  * Removes temporary files that a killed process of ours left. To be called at start, by the owner of the run's lock: another
  * writer's temporary file would go too. *removed may be NULL.

@@ -374,6 +374,43 @@ dlt_status dlt_checkpoint_retain(dlt_checkpoint_folder *folder, size_t keep, int
     return status;
 }
 
+static dlt_status rename_damaged(const dlt_checkpoint_folder *folder, int64_t step, dlt_diag *diag)
+{
+    char name[DLT_CHECKPOINT_NAME + sizeof ".damaged"];
+    dlt_checkpoint_name(step, name);
+    memcpy(name + strlen(name), ".damaged", sizeof ".damaged");
+    char *path = path_of(folder, step), *aside = dlt_path_join(folder->path, name);
+    const dlt_status status = path == NULL || aside == NULL                ? dlt_fail_memory(diag)
+                              : dlt_file()->rename(path, aside) != 0 ? failed("rename", path, diag)
+                                                                     : DLT_OK;
+    dlt_free(path);
+    dlt_free(aside);
+    return status;
+}
+
+dlt_status dlt_checkpoint_set_aside(dlt_checkpoint_folder *folder, int64_t step, dlt_diag *diag)
+{
+    int64_t *steps = NULL;
+    size_t count = 0;
+    dlt_diag *told = dlt_diag_create(); /* by the one who passed them over */
+    if (told == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    dlt_status status = dlt_checkpoint_list(folder, &steps, &count, diag);
+    for (size_t i = 0; i < count && status == DLT_OK && steps[i] > step; i++) {
+        bool whole = false;
+        status = is_whole(folder, steps[i], &whole, told);
+        if (status != DLT_OK) {
+            dlt_fail(diag, status, (dlt_pos){0}, "%s", dlt_diag_text(told, dlt_diag_size(told) - 1));
+        } else if (!whole) {
+            status = rename_damaged(folder, steps[i], diag);
+        }
+    }
+    dlt_free(steps);
+    dlt_diag_destroy(told);
+    return status;
+}
+
 typedef struct sweep {
     const dlt_checkpoint_folder *folder;
     size_t removed;

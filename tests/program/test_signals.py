@@ -34,6 +34,7 @@ class Fits(dltrain.TestCase):
     """Fits of the digits, short enough for a test and long enough to be hit in the middle."""
 
     WORDS = dltrain.overrides(fit__epochs=6, fit__steps_per_epoch=12, fit__keep=100)
+    ENDS = {12, 23, 35, 46, 58, 69}  # steps at the ends of epochs: a pass has 23, and cuts every second epoch short
 
     def words(self, run):
         # a callback with a file of its own, and one with state; the file is part of the config, which checkpoints hold,
@@ -127,12 +128,13 @@ class Signals(Fits):
         self.in_training("run", process)
 
         def saved_inside():  # an epoch's end saves too, and a signal just before it asks for nothing more
-            return any(int(re.search(r"\d+", file.name)[0]) % 12 for file in self.checkpoints("run"))
+            return any(int(re.search(r"\d+", file.name)[0]) not in self.ENDS for file in self.checkpoints("run"))
         while process.poll() is None and not saved_inside():
             process.send_signal(signal.SIGUSR1)
             time.sleep(0.03)
         _, said = process.communicate(timeout=60)
         self.assertEqual(process.returncode, dltrain.DONE, said)
+        self.assertEqual({epoch["step"] for epoch in dltrain.metrics(self.folder / "run")}, self.ENDS)
         self.assertTrue(saved_inside(), [f.name for f in self.checkpoints("run")])
         self.assertEqual(self.outcome("run"), self.whole())
 
@@ -166,9 +168,10 @@ class Signals(Fits):
         self.assertGreater(killed, KILLS / 2)
 
     def test_a_damaged_checkpoint_is_passed_over(self):
-        self.expect(self.fit("run", "--stop-after", 27), dltrain.SAVED)
+        """Step 23 is an epoch's end, for the pass over the data is then over: the run that goes on from an older one saves it again."""
+        self.expect(self.fit("run", "--stop-after", 23), dltrain.SAVED)
         newest = self.checkpoints("run")[-1]
-        self.assertIn("27.weights", newest.name)
+        self.assertIn("23.weights", newest.name)
 
         def cut(data):
             return data[:len(data) // 2]
@@ -180,7 +183,11 @@ class Signals(Fits):
             shutil.copytree(self.folder / "run", self.folder / "damaged", symlinks=True)
             file = self.folder / "damaged" / "checkpoints" / newest.name
             file.write_bytes(damage(newest.read_bytes()))
-            self.assertIn("passed over", self.finish("damaged").stderr)
+            said = self.finish("damaged").stderr
+            self.assertIn("passed over", said)
+            self.assertNotIn("not saved", said)
+            self.assertEqual(file.with_name(file.name + ".damaged").read_bytes(), damage(newest.read_bytes()))
+            self.assertEqual(dltrain.digest(file), dltrain.digest(newest))
             shutil.rmtree(self.folder / "damaged")
 
 
