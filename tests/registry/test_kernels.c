@@ -597,14 +597,14 @@ static void random_recurrence(dlt_builder *b, const void *context)
     for (int i = 0; i < attrs.body.states && initial; i++) {
         wrt[count++] = states[i] = dlt_input(b, "state", dlt_real(b), DLT_SHAPE(batch, units));
     }
-    const dlt_rnn_args args = {.x = wrt[at++],
-                               .kernel = kernel ? wrt[at++] : NULL,
-                               .bias = kernel && bias ? wrt[at++] : NULL,
-                               .params = params,
-                               .param_count = count - first_param - (initial ? attrs.body.states : 0),
-                               .mask = mask ? dlt_input(b, "mask", DLT_U8, DLT_SHAPE(batch, steps)) : NULL,
-                               .initial = initial ? states : NULL,
-                               .attrs = &attrs};
+    dlt_rnn_args args = {.x = wrt[at++],
+                         .params = params,
+                         .param_count = count - first_param - (initial ? attrs.body.states : 0),
+                         .mask = mask ? dlt_input(b, "mask", DLT_U8, DLT_SHAPE(batch, steps)) : NULL,
+                         .initial = initial ? states : NULL,
+                         .attrs = &attrs};
+    args.kernel = kernel ? wrt[at++] : NULL;
+    args.bias = kernel && bias ? wrt[at++] : NULL;
     dlt_value *y = dlt_rnn(b, &args, &last), *loss = NULL;
     if (sequences) {
         dlt_output(b, "y", y);
