@@ -68,6 +68,27 @@ static dlt_predict_format format_of(const predict_flags *o)
     return DLT_PREDICT_CSV;
 }
 
+/* A line on the terminal while predictions go to a file; rows may come from a pipe, so there is no telling how many are left. */
+typedef struct progress {
+    int64_t start_ns, last_ns;
+    bool shown;
+} progress;
+
+static void put_progress(void *context, int64_t rows)
+{
+    progress *p = context;
+    char count[40];
+    const double took = dlt_seconds_since(p->start_ns);
+    if (took < 1 || dlt_seconds_since(p->last_ns) < 0.2) {
+        return;
+    }
+    p->last_ns = dlt_clock_ns();
+    p->shown = true;
+    dlt_format_count(rows, count, sizeof count);
+    fprintf(stderr, "\r%s predictions   %.1f k/s\033[K", count, (double)rows / took * 1e-3);
+    fflush(stderr);
+}
+
 /* Says what became of it where the predictions went to a file: nothing else would. */
 static void put_done(const predict_flags *o, int64_t rows, double took)
 {
@@ -87,6 +108,8 @@ static dlt_status run(const dlt_command_call *call)
     dlt_model model;
     dlt_session *session = NULL;
     int64_t rows = 0;
+    const bool watched = o->output != NULL && isatty(STDERR_FILENO) == 1;
+    progress shown = {.start_ns = start, .last_ns = start};
     dlt_signals_install(leave_at_once);
     DLT_TRY(dlt_model_open(&choice, call->catalogue, &load, call->arena, &model, call->diag));
     dlt_session_options options = dlt_session_of_flags(&o->device);
@@ -98,11 +121,16 @@ static dlt_status run(const dlt_command_call *call)
                                              .output = o->output,
                                              .format = format_of(o),
                                              .stop = dlt_stop_flag(),
-                                             .write = write_bytes};
+                                             .write = write_bytes,
+                                             .progress = watched ? put_progress : NULL,
+                                             .progress_context = &shown};
         if (strcmp(predict.input, "-") == 0 && isatty(STDIN_FILENO)) {
             fputs("reading rows from the terminal; Ctrl-D ends them\n", stderr);
         }
         status = dlt_predict(&model, session, &predict, &rows, call->diag);
+        if (shown.shown) {
+            fputs("\r\033[K", stderr);
+        }
     }
     if (status == DLT_OK && o->output != NULL) {
         put_done(o, rows, dlt_seconds_since(start));
