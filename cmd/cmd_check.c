@@ -3,6 +3,7 @@
 #include "cmd/probe_model.h"
 #include "cmd/print_diag.h"
 #include "cmd/write_out.h"
+#include "layers/layer.h"
 #include "schema/dump.h"
 
 #include <stdio.h>
@@ -40,7 +41,9 @@ static void put_ok(const dlt_run_spec *spec, const dlt_session *session, const c
     if (session != NULL && session->engine != NULL) {
         dlt_format_count(dlt_variables_count_weights(session->engine->variables, false), number,
                          sizeof number);
-        dlt_buf_printf(out, ", %s parameters", number);
+        /* vocabularies of a table are known when all of it was read */
+        const bool exact = session->signature == NULL || session->signature->exact || dlt_table_layer_of(&spec->value) == NULL;
+        dlt_buf_printf(out, ", %s%s parameters", exact ? "" : "about ", number);
         dlt_format_bytes((uint64_t)dlt_engine_bytes(session->engine), number, sizeof number);
         dlt_buf_printf(out, ", %s on %s", number, session->engine->backend->name);
     }

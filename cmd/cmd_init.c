@@ -27,7 +27,7 @@ static const dlt_flag flags[] = {
     {0},
 };
 
-enum { LOOKED_AT = 4 << 20 /* bytes of a data file */, MOST_CLASSES = 1000 };
+enum { LOOKED_AT = 4 << 20 /* bytes of a data file */, MOST_CLASSES = 1000, MANY_CLASSES = 100 };
 
 /* What a look at a data file showed; 0 and "" where nothing did. */
 typedef struct glance {
@@ -170,7 +170,8 @@ static void look_at_text(const char *text, size_t bytes, glance *seen)
     }
 }
 
-static void look_at(const char *path, int kind, glance *seen)
+/* False where there is nothing that can be read. */
+static bool look_at(const char *path, int kind, glance *seen)
 {
     size_t bytes = 0;
     char *text = path != NULL ? beginning_of(path, &bytes, &seen->whole) : NULL;
@@ -179,12 +180,12 @@ static void look_at(const char *path, int kind, glance *seen)
     } else if (text != NULL && (kind == KIND_TEXT || kind == KIND_TRANSFORMER)) {
         look_at_text(text, bytes, seen);
     }
+    const bool readable = text != NULL;
     dlt_free(text);
+    return readable;
 }
 
 /* ---- the files ---- */
-
-static const char head[] = "# yaml-language-server: $schema=./dltrain.schema.json\n";
 
 /* A path inside { }: quoted, for blanks and commas may stand in it. */
 static void put_path(const char *path, dlt_buf *out)
@@ -199,11 +200,27 @@ static void put_path(const char *path, dlt_buf *out)
     dlt_buf_char(out, '\'');
 }
 
+/* Runs go by the model's name: that of the data, so that two models in a folder have names of their own. */
+static void put_name(const init_options *options, dlt_buf *out)
+{
+    const char *stem = options->data != NULL ? options->data : kinds[options->kind];
+    const char *slash = strrchr(stem, '/');
+    stem = slash != NULL && slash[1] != '\0' ? slash + 1 : stem;
+    const size_t length = strcspn(stem, ".");
+    dlt_buf_string(out, "name: ");
+    for (size_t i = 0; i < length; i++) {
+        const char c = stem[i];
+        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9' && i > 0);
+        dlt_buf_char(out, plain ? c : i == 0 ? 'm' : '-');
+    }
+    dlt_buf_string(out, length == 0 ? "model\n" : "\n");
+}
+
 static void put_image(const init_options *options, dlt_buf *out)
 {
     const char *data = options->data != NULL ? options->data : "train-images-idx3-ubyte.gz";
     const char *mark = strstr(data, "images-idx3");
-    dlt_buf_string(out, "name: image\nseed: 0\ndata:\n");
+    dlt_buf_string(out, "seed: 0\ndata:\n");
     if (dlt_text_ends(data, ".npz") || dlt_text_ends(data, ".h5") || dlt_text_ends(data, ".hdf5")) {
         dlt_buf_printf(out, "  train: {%s: {path: ", dlt_text_ends(data, ".npz") ? "NPZ" : "HDF5");
         put_path(data, out);
@@ -256,7 +273,7 @@ static void put_csv(const init_options *options, const glance *seen, dlt_buf *ou
 static void put_table(const init_options *options, const glance *seen, dlt_buf *out)
 {
     const bool known = seen->classes > 1 && seen->classes < MOST_CLASSES;
-    dlt_buf_string(out, "name: table\nseed: 0\n");
+    dlt_buf_string(out, "seed: 0\n");
     put_csv(options, seen, out);
     dlt_buf_string(out, "  validation: {split: {fraction: 0.2, shuffle: true, stratify: true}}\n"
                         "layers:\n"
@@ -280,7 +297,7 @@ static void put_table(const init_options *options, const glance *seen, dlt_buf *
 
 static void put_regression(const init_options *options, const glance *seen, dlt_buf *out)
 {
-    dlt_buf_string(out, "name: regression\nseed: 0\n");
+    dlt_buf_string(out, "seed: 0\n");
     put_csv(options, seen, out);
     dlt_buf_string(out,
                    "  validation: {split: {fraction: 0.2, shuffle: true}}\n"
@@ -300,11 +317,11 @@ static void put_regression(const init_options *options, const glance *seen, dlt_
 }
 
 /* Everything of a text model but its middle layers. */
-static void put_text_model(const init_options *options, const glance *seen, const char *name, int length,
+static void put_text_model(const init_options *options, const glance *seen, int length,
                            const char *embedding, const char *middle, const char *rest, dlt_buf *out)
 {
     const long long characters = seen->characters > 1 ? (long long)seen->characters : 128;
-    dlt_buf_printf(out, "name: %s\nseed: 0\nvars:\n  characters: %lld     # %s\n", name, characters,
+    dlt_buf_printf(out, "seed: 0\nvars:\n  characters: %lld     # %s\n", characters,
                    seen->characters > 1 ? "distinct ones that were seen in the text"
                                         : "distinct ones of the text");
     dlt_buf_string(out, "data:\n  train: {Text: {path: ");
@@ -319,7 +336,7 @@ static void put_text_model(const init_options *options, const glance *seen, cons
 
 static void put_text(const init_options *options, const glance *seen, dlt_buf *out)
 {
-    put_text_model(options, seen, "text", 100, "64",
+    put_text_model(options, seen, 100, "64",
                    "  - LSTM: {units: 256, return_sequences: true}\n"
                    "  - Dropout: {rate: 0.2}\n",
                    "optimizer: {Adam: {learning_rate: 2e-3, clipnorm: 1.0}}\n"
@@ -333,12 +350,22 @@ static void put_text(const init_options *options, const glance *seen, dlt_buf *o
 
 static void put_transformer(const init_options *options, const glance *seen, dlt_buf *out)
 {
-    put_text_model(options, seen, "transformer", 128, "192",
+    put_text_model(options, seen, 128, "192",
                    "  - PositionEmbedding: {sequence_length: 128}\n"
                    "  - Repeat:\n"
                    "      times: 4\n"
                    "      layers:\n"
-                   "        - TransformerDecoder: {intermediate_dim: 768, num_heads: 6, dropout: 0.1}\n"
+                   "        - Residual:\n"
+                   "            layers:\n"
+                   "              - LayerNormalization\n"
+                   "              - MultiHeadAttention: {num_heads: 6, key_dim: 32, causal: true}\n"
+                   "              - Dropout: {rate: 0.1}\n"
+                   "        - Residual:\n"
+                   "            layers:\n"
+                   "              - LayerNormalization\n"
+                   "              - Dense: {units: 768, activation: gelu}\n"
+                   "              - Dense: {units: 192}\n"
+                   "              - Dropout: {rate: 0.1}\n"
                    "  - LayerNormalization\n",
                    "optimizer: {AdamW: {learning_rate: 1e-3, weight_decay: 0.1, clipnorm: 1.0}}\n"
                    "loss: {SparseCategoricalCrossentropy: {from_logits: true}}\n"
@@ -356,8 +383,15 @@ static dlt_status run(const dlt_command_call *call)
     glance seen = {0};
     dlt_buf out = {0};
     dlt_status status = DLT_OK;
-    look_at(options->data, options->kind, &seen);
-    dlt_buf_string(&out, head);
+    if (options->data != NULL && !look_at(options->data, options->kind, &seen)) {
+        dlt_warn(call->diag, (dlt_pos){0}, "cannot look at '%s'; the file that is written is a guess", options->data);
+    }
+    if (options->kind == KIND_TABLE && seen.classes > MANY_CLASSES) {
+        dlt_warn(call->diag, (dlt_pos){0},
+                 "the last column has %lld different values; is it a number to predict? then --kind regression",
+                 (long long)seen.classes);
+    }
+    put_name(options, &out);
     switch (options->kind) {
     case KIND_TABLE:
         put_table(options, &seen, &out);

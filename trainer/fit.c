@@ -467,9 +467,31 @@ static int64_t file_size(void *context, const char *path)
     return dlt_file()->stat(path, &status) == 0 ? (int64_t)status.st_size : -1;
 }
 
-static dlt_status write_request(const dlt_write_request *w, dlt_diag *diag)
+/* True if two paths name the same file. */
+static bool same_file(const char *a, const char *b)
+{
+    struct stat one, other;
+    return a != NULL && b != NULL && dlt_file()->stat(a, &one) == 0 && dlt_file()->stat(b, &other) == 0 &&
+           one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+/* A callback must not write over what the run reads. */
+static dlt_status check_target(const fit *f, const char *path, dlt_diag *diag)
+{
+    bool read = same_file(path, f->run->file);
+    for (int set = 0; set < DLT_SET_COUNT && !read; set++) {
+        const dlt_view *view = dlt_datasets_view(f->session->data, (dlt_set)set);
+        read = view != NULL && same_file(path, dlt_dataset_path(view->dataset));
+    }
+    return read ? dlt_fail(diag, DLT_E_CONFIG, nowhere,
+                           "a callback would write over '%s', which this run reads; give it another file", path)
+                : DLT_OK;
+}
+
+static dlt_status write_request(const fit *f, const dlt_write_request *w, dlt_diag *diag)
 {
     if (w->offset == 0) {
+        DLT_TRY(check_target(f, w->path, diag));
         char *folder = dlt_path_folder(w->path);
         const dlt_status made =
             folder != NULL ? dlt_file_make_folders(folder, false, DLT_E_OUTPUT, diag) : dlt_fail_memory(diag);
@@ -509,7 +531,7 @@ static dlt_status act(void *context, int index, const dlt_callback_io *io, dlt_d
         f->wanted[f->wanted_count++] = (wanted_save){io->save_path, io->save_weights_only};
     } /* the end of an epoch is among the run's own anyway */
     if (io->write.path != NULL) {
-        DLT_TRY(write_request(&io->write, diag));
+        DLT_TRY(write_request(f, &io->write, diag));
     }
     if (io->stop) {
         f->progress.stop = true;

@@ -77,10 +77,60 @@ dlt_status dlt_rundir_create(const char *folder, const char *name, dlt_arena *ar
                     parent);
 }
 
+/* A name that a run directory may hold before its run.json is written. */
+static bool is_ours(const char *name)
+{
+    static const char *const ours[] = {"checkpoints",  "config.yaml",  "plan.json", "history.csv", "metrics.jsonl",
+                                       "timing.jsonl", "log.txt",      "lock",      NULL};
+    for (int i = 0; ours[i] != NULL; i++) {
+        const size_t length = strlen(ours[i]);
+        if (strncmp(name, ours[i], length) == 0 && (name[length] == '\0' || dlt_text_starts(name + length, ".tmp-"))) {
+            return true;
+        }
+    }
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || dlt_text_starts(name, "run.json.tmp-");
+}
+
+/* Whether a run may begin in a folder that holds none: it is empty, or a run was being made there when it was stopped. Somebody
+ * else's files are left alone. */
+static dlt_status check_folder(const char *path, dlt_diag *diag)
+{
+    DIR *folder = opendir(path);
+    if (folder == NULL) {
+        return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot use '%s' as a run directory: %s", path, strerror(errno));
+    }
+    bool begun = false;
+    dlt_buf other = {0};
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        begun = begun || strcmp(entry->d_name, "checkpoints") == 0;
+        if (other.length == 0 && strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            dlt_buf_string(&other, entry->d_name);
+        }
+        if (!is_ours(entry->d_name)) {
+            dlt_buf_reset(&other);
+            dlt_buf_string(&other, entry->d_name);
+            begun = false;
+            break;
+        }
+    }
+    closedir(folder);
+    const dlt_status status =
+        other.length == 0 || begun
+            ? DLT_OK
+            : dlt_fail(diag, DLT_E_CHECKPOINT, nowhere,
+                       "'%s' is no run directory and holds other files ('%s'); give --run a folder that is new or empty", path,
+                       dlt_buf_text(&other));
+    dlt_buf_release(&other);
+    return status;
+}
+
 dlt_status dlt_rundir_create_at(const char *path, bool force, dlt_diag *diag)
 {
     struct stat status;
     if (dlt_file()->lstat(path, &status) == 0) {
+        if (!dlt_rundir_is(path)) {
+            DLT_TRY(check_folder(path, diag));
+        }
         if (!force && dlt_rundir_is(path)) {
             return dlt_fail(
                 diag, DLT_E_CHECKPOINT, nowhere,
