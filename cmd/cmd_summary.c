@@ -198,6 +198,10 @@ static void put_text(const dlt_session *s, rows *r, dlt_buf *out)
     dlt_buf_printf(out,
                    "%s parameters, %s of them trainable\noutput and work are those of one sample, forward\n",
                    total, trained);
+    if (s->signature != NULL && s->frame != NULL && s->frame->table && dlt_table_layer_of(s->spec) != NULL) {
+        dlt_buf_string(out, "\n");
+        dlt_signature_columns(s->signature, out);
+    }
     if (copies) {
         dlt_buf_string(out, "of a Repeat the first copy is shown; its own row counts them all\n");
     }

@@ -359,7 +359,11 @@ const char *dlt_shown_path(const char *path)
     const size_t length = getcwd(here, sizeof here) != NULL ? strlen(here) : 0;
     const bool below =
         length > 1 && strncmp(path, here, length) == 0 && path[length] == '/' && path[length + 1] != '\0';
-    return below ? path + length + 1 : path;
+    path = below ? path + length + 1 : path;
+    while (strncmp(path, "./", 2) == 0 && path[2] != '\0') {
+        path += 2;
+    }
+    return path;
 }
 
 const char *dlt_final_weights_of(const char *run, dlt_arena *arena)
