@@ -102,6 +102,20 @@ class Documents(TestCase):
         broken["layers"][2]["Conv2D"]["filtres"] = 3
         self.assertTrue(list(validator.iter_errors(broken)), "the schema lets a misspelt key through")
 
+    def test_what_init_writes_is_good(self):
+        """For each kind, on data of that kind (excerpts, if need be); names and layers are those of this program."""
+        data = pathlib.Path(os.environ.get("DLTRAIN_DATA", SOURCE / "tests" / "data" / "excerpts"))
+        data = data if (data / "mnist").is_dir() else SOURCE / "tests" / "data" / "excerpts"
+        files = {"image": data / "mnist" / "train-images-idx3-ubyte.gz", "table": self.folder / "flowers.csv",
+                 "text": data / "text" / "tinyshakespeare.txt", "regression": data / "tabular" / "housing.csv",
+                 "transformer": data / "text" / "tinyshakespeare.txt"}
+        for kind, file in files.items():
+            with self.subTest(kind=kind):
+                model = self.folder / f"{kind}.yaml"
+                more = ("-o", "data.train.CSV.target=median_house_value") if kind == "regression" else ()
+                self.expect(run("init", "--kind", kind, "--data", file, "--output", model), DONE)
+                self.expect(run("check", model, *more), DONE)
+
     def test_installed_files(self):
         prefix = self.folder / "prefix"
         subprocess.run(["cmake", "--install", str(BUILD), "--prefix", str(prefix)], check=True, capture_output=True, timeout=120)

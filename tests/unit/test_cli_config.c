@@ -264,7 +264,7 @@ static void init_writes_files_that_are_read_without_mistakes(void **state)
         /* the small catalogue does not know every kind; of everything else there must be no complaint */
         snprintf(line, sizeof line,
                  "dltrain check %s.yaml 2>&1 | grep -E '^[^ ]+:[0-9]+:[0-9]+:' | grep -vE 'unknown "
-                 "(layer|source|validation|metric|optimizer|callback)'",
+                 "(layer|activation|source|validation|metric|optimizer|callback)'",
                  kinds[i]);
         assert_run(line, 1, "", "");
     }
