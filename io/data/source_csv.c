@@ -446,15 +446,15 @@ static bool note_fields(const csv_state *s, csv_walk *walk, const csv_text *firs
     return true;
 }
 
-/* Whether the first record looks like names: none is a number, they differ, and what follows in some column
- * is numbers, or at least is never again what stands in the first record. Reads on in the first file as far
+/* Whether the first record looks like names: none is a number, and what follows in some column is numbers; or they differ and
+ * what follows is never again what stands in the first record. Reads on in the first file as far
  * as need be. */
 static dlt_status looks_like_header(csv_state *s, csv_walk walk, const csv_text *fields, size_t count,
                                     bool *header, dlt_diag *diag)
 {
     enum { MOST_BYTES = 16 << 20 };
     double number = 0;
-    bool any = false, numbers = false, again = false;
+    bool any = false, numbers = false, again = false, repeated = false;
     *header = false;
     for (size_t i = 0; i < count; i++) {
         if (dlt_parse_double(fields[i].at, fields[i].length, &number)) {
@@ -464,7 +464,7 @@ static dlt_status looks_like_header(csv_state *s, csv_walk walk, const csv_text 
         for (size_t k = 0; k < i && count <= 1024; k++) {
             if (fields[k].length == fields[i].length &&
                 memcmp(fields[k].at, fields[i].at, fields[i].length) == 0) {
-                return DLT_OK;
+                repeated = true;
             }
         }
     }
@@ -498,7 +498,7 @@ static dlt_status looks_like_header(csv_state *s, csv_walk walk, const csv_text 
         again = again || (seen[i] & SEEN_FIRST_AGAIN) != 0;
     }
     dlt_free(seen);
-    *header = any && (numbers || (records > 0 && !again));
+    *header = any && (numbers || (records > 0 && !again && !repeated));
     return status;
 }
 

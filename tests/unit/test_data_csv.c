@@ -131,7 +131,7 @@ static void a_header_is_told_from_a_record(void **state)
         {"a,b\n1,2\n3,4\n", true, 2},         {"1,2\n3,4\n", false, 2},
         {"a,b\nx,1\ny,2\n", true, 2},         {"x,1\ny,2\nz,3\n", false, 3},
         {"p,x,s\ne,x,y\np,b,s\n", false, 3}, /* mushrooms: what stands first stands again */
-        {"class,shape\np,x\ne,x\n", true, 2}, {"a,a\n1,2\n", false, 2}, /* names differ */
+        {"class,shape\np,x\ne,x\n", true, 2}, {"a,a\nx,y\n", false, 2}, /* names differ */
         {",a\n0,5\n1,6\n", true, 2},                                    /* as pandas writes its index */
     };
     for (size_t i = 0; i < DLT_COUNT(files); i++) {
@@ -140,6 +140,7 @@ static void a_header_is_told_from_a_record(void **state)
         assert_int_equal(dlt_dataset_count(ds), files[i].count);
         dlt_dataset_close(ds);
     }
+    refuses(f, CSV("a,a\n1,2\n3,4\n", NULL), "a.csv:1:1: columns 0 and 1 are both named 'a'"); /* names, and not a record */
     dlt_dataset *ds = good(f, CSV("p,x\ne,x\n", "header", "true", NULL));
     assert_string_equal(shown(f, ds, "p"), "e");
     dlt_dataset_close(ds);
