@@ -343,6 +343,28 @@ static bool is_mapping(dlt_loader *l, const dlt_yaml *tree)
                        dlt_found_text(l, tree));
 }
 
+/* The mapping without these keys; NULL when memory is refused. */
+static const dlt_yaml *without(dlt_loader *l, const dlt_yaml *tree, const char *const *keys)
+{
+    dlt_yaml **kept = NULL, **values = NULL;
+    dlt_yaml *map = dlt_tree_map(l, tree->count, &kept, &values, tree->pos);
+    if (map == NULL) {
+        return NULL;
+    }
+    map->count = 0;
+    for (size_t i = 0; i < tree->count; i++) {
+        bool left_out = false;
+        for (size_t k = 0; keys[k] != NULL; k++) {
+            left_out = left_out || strcmp(tree->keys[i]->text, keys[k]) == 0;
+        }
+        if (!left_out) {
+            kept[map->count] = tree->keys[i];
+            values[map->count++] = tree->values[i];
+        }
+    }
+    return map;
+}
+
 /* Everything behind the parser. */
 static dlt_status build(dlt_loader *l, const dlt_yaml *tree, const dlt_load_options *options,
                         dlt_run_spec *spec)
@@ -365,6 +387,12 @@ static dlt_status build(dlt_loader *l, const dlt_yaml *tree, const dlt_load_opti
     tree = dlt_override_all(l, &dlt_kind_model, tree, options);
     if (tree == NULL) {
         return DLT_E_MEMORY;
+    }
+    if (options != NULL && options->without != NULL) {
+        tree = without(l, tree, options->without);
+        if (tree == NULL) {
+            return DLT_E_MEMORY;
+        }
     }
     l->vars = l->stored ? NULL : dlt_yaml_get(tree, "vars");
     if (l->vars != NULL && l->vars->type != DLT_YAML_MAP && l->vars->type != DLT_YAML_NULL) {

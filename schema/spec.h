@@ -55,6 +55,7 @@ typedef struct dlt_run_spec {
 typedef struct dlt_load_options {
     const char *const *overrides; /* "fit.epochs=3", in order */
     size_t override_count;
+    const char *const *without; /* keys at the top that are passed over, as if they were not there; ends with NULL; NULL: none */
     bool stored; /* the text comes from a checkpoint: no include, no variables, paths are not resolved (decisions 31) */
 } dlt_load_options;
 
