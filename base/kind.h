@@ -287,9 +287,9 @@ bool dlt_field_required(const dlt_field *field);
 #define DLT_ITEM_MAP(T, member, category_, doc_)                                                             \
     {.name = #member, .type = DLT_FIELD_ITEM_MAP, .offset = DLT_MEMBER_(T, member, dlt_item_map),                 \
      .category = (category_), .def = "null", .doc = doc_}
-#define DLT_FLOAT_OR_ITEM(T, member, lo, hi, category_, default_, doc_)                                      \
+#define DLT_FLOAT_OR_ITEM(T, member, lo, hi, flags_, category_, default_, doc_)                              \
     {.name = #member, .type = DLT_FIELD_FLOAT_OR_ITEM, .offset = DLT_MEMBER_(T, member, const dlt_item *),        \
-     .min = (lo), .max = (hi), .category = (category_), .def = #default_, .doc = doc_}
+     .min = (lo), .max = (hi), .category = (category_), .flags = (flags_), .def = #default_, .doc = doc_}
 #define DLT_STRUCT(T, member, fields_, default_, doc_)                                                       \
     {.name = #member, .type = DLT_FIELD_STRUCT, .offset = offsetof(T, member), .fields = (fields_),               \
      .size = sizeof(((T *)0)->member), .def = default_, .doc = doc_}

@@ -37,7 +37,7 @@ static const dlt_flag flags[] = {
     DLT_SWITCH(fit_options, force, "force", '\0',
                "start anew in a run directory that holds a run; the old one is moved aside"),
     DLT_SWITCH(fit_options, allow_change, "allow-change", '\0',
-               "resume although the learning rate or callbacks were changed"),
+               "resume although the optimizer's learning_rate or fit.callbacks were changed"),
     DLT_SWITCH(fit_options, exact, "exact", '\0', "refuse to resume where it cannot go on bit for bit"),
     DLT_NUMBER(fit_options, stop_after, "stop-after", '\0', 1, INT64_MAX, "STEPS",
                "save and stop, as at SIGTERM, after so many steps in all"),

@@ -7,10 +7,14 @@ dlt_callback_set *dlt_callback_set_create(dlt_arena *arena, const dlt_items *cal
 {
     dlt_callback_set *set = dlt_arena_alloc(arena, 1, sizeof *set);
     dlt_callback_state *states = dlt_arena_alloc(arena, callbacks->count, sizeof *states);
-    if (set == NULL || states == NULL) {
+    bool *fresh = dlt_arena_alloc(arena, callbacks->count, sizeof *fresh);
+    if (set == NULL || states == NULL || fresh == NULL) {
         return NULL;
     }
-    *set = (dlt_callback_set){(int)callbacks->count, callbacks->at, states};
+    for (size_t i = 0; i < callbacks->count; i++) {
+        fresh[i] = true;
+    }
+    *set = (dlt_callback_set){(int)callbacks->count, callbacks->at, states, fresh};
     return set;
 }
 
@@ -56,6 +60,9 @@ dlt_status dlt_callback_set_run(dlt_callback_set *set, dlt_callback_event event,
 {
     *stop = false;
     for (int i = 0; i < set->count; i++) {
+        if (event == DLT_EVENT_TRAIN_BEGIN && !set->fresh[i]) {
+            continue;
+        }
         clear_requests(io);
         call(set->items[i], &set->states[i], event, io);
         *stop = *stop || io->stop;

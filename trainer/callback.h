@@ -5,7 +5,7 @@
 #include "trainer/kinds.h"
 
 typedef enum dlt_callback_event {
-    DLT_EVENT_TRAIN_BEGIN, /* of a new run, not of one that goes on */
+    DLT_EVENT_TRAIN_BEGIN, /* for those that are fresh: all of a new run, none of one that goes on unchanged */
     DLT_EVENT_EPOCH_BEGIN,
     DLT_EVENT_BATCH_END,
     DLT_EVENT_EPOCH_END,
@@ -16,6 +16,7 @@ typedef struct dlt_callback_set {
     int count;
     const dlt_item *const *items; /* in the order of the model file */
     dlt_callback_state *states;   /* what a checkpoint keeps, one each */
+    bool *fresh; /* one each: begins with this run or, added on resume, with this part of it */
 } dlt_callback_set;
 
 /** NULL when memory is refused. */

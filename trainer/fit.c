@@ -46,6 +46,11 @@ typedef struct fit {
     dlt_checkpoint *checkpoint; /* to go on from */
     dlt_loaded_meta loaded;
     bool resuming;
+    const dlt_run_spec
+        *before; /* what the checkpoint was trained with, where that was changed since; else NULL */
+    const dlt_spec_change *changes;
+    size_t change_count;
+    bool changes_accepted; /* --allow-change took over a run of another digest */
 
     dlt_session *session;
     dlt_engine *engine;
@@ -56,6 +61,7 @@ typedef struct fit {
     const char *config, *identity;
     char data_digest[65];
     dlt_run_log *history, *metrics, *timing, *log;
+    const char *columns; /* header of a history.csv that goes on; NULL: it is still to be written */
 
     dlt_log_entry train_logs[MAX_LOGS], all_logs[MAX_LOGS];
     int train_count;
@@ -122,14 +128,43 @@ static const dlt_run_spec *config_of_run(fit *f, const char *run)
     return before;
 }
 
-/* Differences to a run, one line each; *only_changeable: all of them may change on --allow-change. */
-static void tell_changes(fit *f, const char *run, dlt_severity severity, bool *only_changeable)
+/* The config that a checkpoint was trained with. NULL if it cannot be read. */
+static const dlt_run_spec *config_of_checkpoint(fit *f, dlt_checkpoint *c)
 {
-    const dlt_run_spec *before = config_of_run(f, run);
-    size_t count = 0;
-    const dlt_spec_change *changes =
-        before != NULL ? dlt_spec_compare(f->arena, before, f->run, false, &count) : NULL;
-    *only_changeable = changes != NULL;
+    const dlt_run_spec *before = NULL;
+    char *text = NULL;
+    size_t bytes = 0;
+    dlt_diag *unheard = dlt_diag_create();
+    if (unheard != NULL && dlt_checkpoint_read_text(c, "config", &text, &bytes, unheard) == DLT_OK) {
+        dlt_spec_parse(f->arena, f->catalogue, "checkpoint", text, bytes, &(dlt_load_options){.stored = true},
+                       &before, unheard);
+    }
+    dlt_free(text);
+    dlt_diag_destroy(unheard);
+    return before;
+}
+
+/* Differences to a config; NULL if it is NULL. */
+static const dlt_spec_change *changes_since(fit *f, const dlt_run_spec *before, size_t *count)
+{
+    *count = 0;
+    return before != NULL ? dlt_spec_compare(f->arena, before, f->run, false, count) : NULL;
+}
+
+/* True if there are changes, and all of them may be made on --allow-change. */
+static bool only_changeable(const dlt_spec_change *changes, size_t count)
+{
+    for (size_t i = 0; i < count && changes != NULL; i++) {
+        if ((changes[i].flags & DLT_FIELD_CHANGEABLE) == 0) {
+            return false;
+        }
+    }
+    return changes != NULL && count > 0;
+}
+
+/* One line each. */
+static void tell_changes(fit *f, const dlt_spec_change *changes, size_t count)
+{
     for (size_t i = 0; i < count && changes != NULL; i++) {
         const char *text =
             changes[i].pos.line > 0
@@ -137,9 +172,8 @@ static void tell_changes(fit *f, const char *run, dlt_severity severity, bool *o
                                    changes[i].new_text, changes[i].pos.file, changes[i].pos.line)
                 : dlt_arena_printf(f->arena, "  %-34s %s -> %s", changes[i].path, changes[i].old_text,
                                    changes[i].new_text);
-        *only_changeable = *only_changeable && (changes[i].flags & DLT_FIELD_CHANGEABLE) != 0;
         if (text != NULL) {
-            say(f, severity, text);
+            say(f, DLT_NOTE, text);
         }
     }
 }
@@ -149,28 +183,58 @@ static bool is_complete(const fit *f, const dlt_run_info *info)
     return strcmp(info->state, "done") == 0 && info->epochs >= f->spec->fit.epochs;
 }
 
-/* Goes on with, or finds done, the run in a directory that the user or the search named. */
-static dlt_status use_run(fit *f, const char *path, const dlt_run_info *info, bool named)
+/* The same for a run that --allow-change takes over: one that a callback ended early has epochs left. */
+static bool has_epochs_left(const fit *f, const dlt_run_info *info)
 {
-    if (strcmp(info->digest, f->run->digest) != 0) {
-        bool changeable = false;
-        tell_changes(f, path, DLT_NOTE, &changeable);
-        if (!(f->options->allow_change && changeable)) {
-            return dlt_fail(
-                f->diag, DLT_E_CHECKPOINT, nowhere,
-                "'%s' was trained with another config (above), so it cannot be resumed; nothing was changed. "
-                "To take over what fits: --weights %s   to start anew there: --force",
-                path, path);
-        }
-    }
-    (void)named;
+    return strcmp(info->state, "done") != 0 || info->epochs_done < f->spec->fit.epochs;
+}
+
+/* A run that --allow-change can go on with. */
+static bool can_be_changed(void *context, const dlt_run_info *info)
+{
+    fit *f = context;
+    size_t count = 0;
+    const dlt_spec_change *changes = changes_since(f, config_of_run(f, info->path), &count);
+    return only_changeable(changes, count) && has_epochs_left(f, info);
+}
+
+/* Goes on with, or finds done, the run in a directory that the user or the search named. */
+static dlt_status use_run(fit *f, const char *path, const dlt_run_info *info)
+{
     f->path = path;
     f->info = *info;
-    if (is_complete(f, info)) {
-        f->result->outcome = DLT_FIT_DONE_BEFORE;
-        return DLT_OK;
+    if (strcmp(info->digest, f->run->digest) == 0) {
+        if (is_complete(f, info)) {
+            f->result->outcome = DLT_FIT_DONE_BEFORE;
+            return DLT_OK;
+        }
+        return open_newest(f, path);
     }
-    return open_newest(f, path);
+    size_t count = 0;
+    const dlt_spec_change *changes = changes_since(f, config_of_run(f, path), &count);
+    const bool changeable = only_changeable(changes, count);
+    if (!changeable || !f->options->allow_change || !has_epochs_left(f, info)) {
+        tell_changes(f, changes, count);
+        if (changeable && f->options->allow_change) {
+            return dlt_fail(
+                f->diag, DLT_E_CHECKPOINT, nowhere,
+                "'%s' has done all of its %lld epochs, so no step is left for what was changed (above); "
+                "nothing was changed. To train on: -o fit.epochs=N   to start anew there: --force",
+                path, (long long)info->epochs_done);
+        }
+        return dlt_fail(
+            f->diag, DLT_E_CHECKPOINT, nowhere,
+            "'%s' was trained with another config (above), so it cannot be resumed; nothing was changed. "
+            "%sTo take over what fits: --weights %s   to start anew there: --force",
+            path, changeable ? "To go on with the new one: --allow-change   " : "", path);
+    }
+    f->changes_accepted = true;
+    DLT_TRY(open_newest(f, path));
+    if (f->checkpoint == NULL) {
+        say(f, DLT_NOTE, "nothing was saved yet; it begins anew with what was changed:");
+        tell_changes(f, changes, count);
+    }
+    return DLT_OK;
 }
 
 static dlt_status find_run(fit *f)
@@ -183,7 +247,7 @@ static dlt_status find_run(fit *f)
     if (o->resume == DLT_RESUME_FILE) {
         if (dlt_rundir_is(o->resume_path)) {
             DLT_TRY(dlt_rundir_info(o->resume_path, f->arena, &same, f->diag));
-            return use_run(f, o->resume_path, &same, true);
+            return use_run(f, o->resume_path, &same);
         }
         f->new_run = true;
         return dlt_checkpoint_open(o->resume_path, DLT_CHECKPOINT_OURS, &f->checkpoint, f->diag);
@@ -195,7 +259,7 @@ static dlt_status find_run(fit *f)
             return f->path != NULL ? DLT_OK : dlt_fail_memory(f->diag);
         }
         DLT_TRY(dlt_rundir_info(o->run, f->arena, &same, f->diag));
-        return use_run(f, f->path, &same, true);
+        return use_run(f, f->path, &same);
     }
     f->new_run = true;
     if (o->resume == DLT_RESUME_NEVER || o->force) {
@@ -205,14 +269,24 @@ static dlt_status find_run(fit *f)
         dlt_rundir_find(f->run->folder, f->spec->name, f->run->digest, f->arena, &same, &newest, f->diag));
     if (same.path != NULL) {
         f->new_run = false;
-        return use_run(f, same.path, &same, false);
+        return use_run(f, same.path, &same);
+    }
+    if (newest.path != NULL && o->allow_change) {
+        dlt_run_info found;
+        DLT_TRY(dlt_rundir_find_where(f->run->folder, f->spec->name, can_be_changed, f, f->arena, &found,
+                                      f->diag));
+        if (found.path != NULL) {
+            f->new_run = false;
+            return use_run(f, found.path, &found);
+        }
     }
     if (newest.path != NULL) {
-        bool changeable = false;
+        size_t count = 0;
         const char *text = dlt_arena_printf(f->arena, "new run: differs from the last one (%s, %s) in",
                                             dlt_shown_path(newest.path), newest.state);
+        const dlt_spec_change *changes = changes_since(f, config_of_run(f, newest.path), &count);
         say(f, DLT_NOTE, text != NULL ? text : "new run");
-        tell_changes(f, newest.path, DLT_NOTE, &changeable);
+        tell_changes(f, changes, count);
     }
     return DLT_OK;
 }
@@ -261,6 +335,23 @@ static dlt_status write_info(fit *f, const char *state)
     return status;
 }
 
+/* The columns of a history.csv that goes on: they stay, though changed callbacks may log more or less. */
+static dlt_status read_columns(fit *f)
+{
+    char *path = dlt_path_join(f->path, "history.csv"), *text = NULL;
+    size_t bytes = 0;
+    dlt_status status = path == NULL ? dlt_fail_memory(f->diag)
+                                     : dlt_file_load(path, (size_t)f->progress.history_bytes,
+                                                     DLT_E_CHECKPOINT, nowhere, &text, &bytes, f->diag);
+    if (status == DLT_OK) {
+        f->columns = dlt_arena_printf(f->arena, "%.*s", (int)strcspn(text, "\r\n"), text);
+        status = f->columns != NULL ? DLT_OK : dlt_fail_memory(f->diag);
+    }
+    dlt_free(text);
+    dlt_free(path);
+    return status;
+}
+
 /* Makes or enters the run directory: lock, config, logs cut back to where the checkpoint was. */
 static dlt_status enter_run(fit *f)
 {
@@ -302,7 +393,137 @@ static dlt_status enter_run(fit *f)
     if (fresh) {
         f->progress.history_bytes = f->progress.metrics_bytes = 0;
     }
+    if (f->progress.history_bytes > 0) {
+        DLT_TRY(read_columns(f));
+    }
     return write_info(f, "running");
+}
+
+/* ---- what was changed on --allow-change ---- */
+
+/* The checkpoint knows best what it was trained with: a run that was taken over and killed before it saved
+ * has the new config already, and the old checkpoint still. */
+static dlt_status find_changes(fit *f)
+{
+    const bool taken_over = f->changes_accepted || f->options->allow_change || !f->new_run;
+    const dlt_run_spec *before = taken_over ? config_of_checkpoint(f, f->checkpoint) : NULL;
+    const dlt_spec_change *changes = changes_since(f, before, &f->change_count);
+    if (!only_changeable(changes, f->change_count)) {
+        if (!f->changes_accepted) {
+            f->change_count = 0;
+            return DLT_OK;
+        }
+        if (changes != NULL && f->change_count == 0) {
+            return DLT_OK; /* changed, and changed back before anything was saved */
+        }
+        tell_changes(f, changes, f->change_count);
+        return dlt_fail(
+            f->diag, DLT_E_CHECKPOINT, nowhere,
+            "the newest checkpoint of '%s' was trained with another config, so it cannot be resumed",
+            f->path);
+    }
+    f->before = before;
+    f->changes = changes;
+    say(f, DLT_NOTE, "goes on with what was changed:");
+    tell_changes(f, changes, f->change_count);
+    return DLT_OK;
+}
+
+static bool has_rate(const dlt_run_spec *spec)
+{
+    const dlt_item *optimizer = spec->value.optimizer;
+    return optimizer != NULL && dlt_schedule_of(dlt_optimizer_common(optimizer)->learning_rate)->constant;
+}
+
+static bool is_rate(const dlt_spec_change *change)
+{
+    return strncmp(change->path, "optimizer.", strlen("optimizer.")) == 0;
+}
+
+/* Weights and what else of `kinds` of a checkpoint of this run, which may be older than a change of the rate:
+ * then the rate that is now stays. */
+static dlt_status read_arrays(fit *f, dlt_checkpoint *c, const dlt_run_spec *before, unsigned kinds)
+{
+    size_t count = 0;
+    const dlt_spec_change *changes = changes_since(f, before, &count);
+    for (size_t i = 0; i < count && only_changeable(changes, count); i++) {
+        if (is_rate(&changes[i])) {
+            return dlt_saved_arrays_read_new_rate(c, f->engine, kinds, has_rate(before), f->diag);
+        }
+    }
+    return dlt_saved_arrays_read(c, f->engine, kinds, f->diag);
+}
+
+static bool is_number(const dlt_kind *kind, const char *name)
+{
+    for (const dlt_field *field = kind->fields; field != NULL && field->name != NULL; field++) {
+        if (strcmp(field->name, name) == 0) {
+            return field->type == DLT_FIELD_INT || field->type == DLT_FIELD_OPT_INT ||
+                   field->type == DLT_FIELD_FLOAT || field->type == DLT_FIELD_OPT_FLOAT;
+        }
+    }
+    return false;
+}
+
+/* True if the callback at a place goes on with its state: it is of the same kind, and at most numbers of it
+ * were changed. Another monitor or file makes what it remembers meaningless. */
+static bool keeps_state(const fit *f, size_t place)
+{
+    const dlt_items *callbacks = &f->spec->fit.callbacks;
+    char path[48];
+    const int length = snprintf(path, sizeof path, "fit.callbacks[%zu]", place);
+    if (place >= f->before->value.fit.callbacks.count) {
+        return false;
+    }
+    for (size_t i = 0; i < f->change_count; i++) {
+        const char *changed = f->changes[i].path;
+        const char *field = strrchr(changed, '.');
+        if (strcmp(changed, "fit.callbacks") == 0) {
+            return false;
+        }
+        if (strncmp(changed, path, (size_t)length) == 0 &&
+            (changed[length] == '\0' || field == NULL || !is_number(callbacks->at[place]->kind, field + 1))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static dlt_status read_callbacks(fit *f)
+{
+    bool *keeps = NULL;
+    if (f->before != NULL) {
+        keeps = dlt_arena_alloc(f->arena, f->spec->fit.callbacks.count + 1, sizeof *keeps);
+        if (keeps == NULL) {
+            return dlt_fail_memory(f->diag);
+        }
+        for (size_t i = 0; i < f->spec->fit.callbacks.count; i++) {
+            keeps[i] = keeps_state(f, i);
+        }
+    }
+    return dlt_saved_callbacks_read(f->checkpoint, f->callbacks, keeps, f->diag);
+}
+
+/* A best value of another monitor is none, and an end that other callbacks asked for is open again. */
+static void forget_outdated(fit *f)
+{
+    int mode_before = 0, mode = 0;
+    bool callbacks = false;
+    for (size_t i = 0; i < f->change_count; i++) {
+        callbacks = callbacks || !is_rate(&f->changes[i]);
+    }
+    if (f->before == NULL || !callbacks) {
+        return;
+    }
+    const bool validation = f->spec->data.validation != NULL;
+    const char *before = dlt_best_monitor(&f->before->value.fit.callbacks, validation, &mode_before);
+    const char *now = dlt_best_monitor(&f->spec->fit.callbacks, validation, &mode);
+    if (strcmp(before, now) != 0 || mode_before != mode) {
+        f->progress.best = (double)NAN;
+        f->progress.best_epoch = -1;
+        f->progress.best_step = 0;
+    }
+    f->progress.stop = f->progress.stop_failed = false;
 }
 
 /* ---- beginning ---- */
@@ -361,10 +582,14 @@ static dlt_status check_resumed(fit *f, const char **why_not)
     if (strcmp(f->loaded.device, f->identity) != 0) {
         *why_not =
             dlt_arena_printf(f->arena, "saved on \"%s\", this is \"%s\"", f->loaded.device, f->identity);
-        if (f->options->exact) {
-            return dlt_fail(f->diag, DLT_E_CHECKPOINT, nowhere, "not bit for bit: %s",
-                            *why_not != NULL ? *why_not : "");
-        }
+    } else if (f->before != NULL) {
+        *why_not = "no longer the run of its first config (changes above)";
+    } else {
+        return DLT_OK;
+    }
+    if (f->options->exact) {
+        return dlt_fail(f->diag, DLT_E_CHECKPOINT, nowhere, "not bit for bit: %s",
+                        *why_not != NULL ? *why_not : "");
     }
     return DLT_OK;
 }
@@ -374,10 +599,11 @@ static dlt_status load_state(fit *f)
     DLT_TRY(dlt_engine_start(f->engine, f->diag));
     DLT_TRY(dlt_engine_init_variables(f->engine, &f->session->fitted, f->diag));
     if (f->resuming) {
-        DLT_TRY(dlt_saved_arrays_read(f->checkpoint, f->engine,
-                                      DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER | DLT_SAVED_STATE, f->diag));
-        DLT_TRY(dlt_saved_callbacks_read(f->checkpoint, f->callbacks, f->diag));
+        DLT_TRY(read_arrays(f, f->checkpoint, f->before,
+                            DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER | DLT_SAVED_STATE));
+        DLT_TRY(read_callbacks(f));
         f->progress = f->loaded.progress;
+        forget_outdated(f);
         f->progress.cursor.batch += DLT_PLANTED("cursor");
     } else if (f->options->weights != NULL) {
         DLT_TRY(load_weights(f, f->options->weights));
@@ -637,7 +863,7 @@ static dlt_status roll_back(fit *f, bool *done)
         return DLT_OK;
     }
     const dlt_status status =
-        dlt_saved_arrays_read(c, f->engine, DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER, f->diag);
+        read_arrays(f, c, config_of_checkpoint(f, c), DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER);
     dlt_checkpoint_close(c);
     DLT_TRY(status);
     f->progress.rolled_back++;
@@ -814,18 +1040,29 @@ static void history_header(const fit *f, const dlt_logs *logs, dlt_buf *out)
     dlt_buf_string(out, "\r\n");
 }
 
-static void history_row(const fit *f, const dlt_logs *names, const dlt_logs *logs, dlt_buf *out)
+static void history_value(const dlt_log_entry *e, dlt_buf *out)
 {
     char number[40];
+    if (e == NULL) {
+        dlt_buf_string(out, ",NA");
+    } else {
+        dlt_format_float((float)e->value, number, sizeof number);
+        dlt_buf_printf(out, ",%s", number);
+    }
+}
+
+/* By the columns of the file that goes on, else by `names`, as in the header. */
+static void history_row(const fit *f, const dlt_logs *names, const dlt_logs *logs, dlt_buf *out)
+{
+    char name[256];
     dlt_buf_printf(out, "%lld", (long long)f->progress.epoch);
-    for (int i = 0; i < names->count; i++) {
-        const dlt_log_entry *e = dlt_logs_find(logs, names->at[i].name);
-        if (e == NULL) {
-            dlt_buf_string(out, ",NA");
-        } else {
-            dlt_format_float((float)e->value, number, sizeof number);
-            dlt_buf_printf(out, ",%s", number);
-        }
+    const char *at = f->columns != NULL ? strchr(f->columns, ',') : NULL;
+    for (; at != NULL; at = strchr(at + 1, ',')) {
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(at + 1, ","), at + 1);
+        history_value(dlt_logs_find(logs, name), out);
+    }
+    for (int i = 0; i < names->count && f->columns == NULL; i++) {
+        history_value(dlt_logs_find(logs, names->at[i].name), out);
     }
     dlt_buf_string(out, "\r\n");
 }
@@ -887,7 +1124,8 @@ static dlt_status write_logs(fit *f, const dlt_logs *logs, const dlt_fit_epoch *
     dlt_buf_reset(&text);
     dlt_buf_printf(&text, timing, (long long)f->progress.epoch, epoch->seconds, epoch->train_seconds,
                    epoch->train_seconds > 0 ? (double)epoch->rows / epoch->train_seconds : 0, epoch->waiting);
-    if (f->first_step_s > 0 && !f->first_step_told) { /* from the start of the program to the end of the first step it made */
+    if (f->first_step_s > 0 &&
+        !f->first_step_told) { /* from the start of the program to the end of the first step it made */
         dlt_buf_printf(&text, ", \"first_step\": %.4f", f->first_step_s);
         f->first_step_told = true;
     }
@@ -1070,8 +1308,8 @@ static dlt_status loop(fit *f)
         f->progress.epoch = f->spec->fit.initial_epoch;
         f->progress.best = (double)NAN;
         f->progress.best_epoch = -1;
-        DLT_TRY(call_back(f, DLT_EVENT_TRAIN_BEGIN, &(dlt_logs){0}));
     }
+    DLT_TRY(call_back(f, DLT_EVENT_TRAIN_BEGIN, &(dlt_logs){0}));
     DLT_TRY(
         dlt_session_feed(f->session, DLT_TRAIN, f->engine->main, f->progress.cursor, 0, &f->feed, f->diag));
     f->last_save_ns = dlt_clock_ns();
@@ -1119,6 +1357,7 @@ static dlt_status begin(fit *f)
     if (f->checkpoint != NULL) {
         f->resuming = true;
         DLT_TRY(dlt_saved_meta_read(f->checkpoint, f->arena, &f->loaded, f->diag));
+        DLT_TRY(find_changes(f));
     }
     f->callbacks = dlt_callback_set_create(f->arena, &f->spec->fit.callbacks);
     if (f->callbacks == NULL) {

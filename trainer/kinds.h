@@ -176,8 +176,8 @@ typedef struct dlt_optimizer_params {
         .min = (lo), .max = (hi), .def = #default_, .flags = (flags_), .doc = doc_                           \
     }
 #define DLT_OPTIMIZER_FIELDS(rate_, decay_)                                                                  \
-    DLT_FLOAT_OR_ITEM(dlt_optimizer_params, learning_rate, 0, HUGE_VAL, "schedule", rate_,                   \
-                      "size of a step: a number or a schedule"),                                             \
+    DLT_FLOAT_OR_ITEM(dlt_optimizer_params, learning_rate, 0, HUGE_VAL, DLT_FIELD_CHANGEABLE, "schedule",    \
+                      rate_, "size of a step: a number or a schedule"),                                      \
         DLT_OPT_FLOAT_DEFAULT(                                                                               \
             dlt_optimizer_params, weight_decay, 0, HUGE_VAL, 0, decay_,                                      \
             "share of each weight, times the learning rate, that is taken away before a step"),              \

@@ -318,12 +318,48 @@ static dlt_status look_at(void *context, const dlt_run_info *info, dlt_diag *dia
     return DLT_OK;
 }
 
+/* The folder of all runs of a name; NULL when memory is refused. */
+static const char *runs_of(const char *folder, const char *name, dlt_arena *arena)
+{
+    const bool here = strcmp(folder, ".") == 0;
+    return dlt_arena_printf(arena, "%s%sruns/%s", here ? "" : folder, here ? "" : "/", name);
+}
+
+typedef struct filtered_search {
+    dlt_run_filter *accepts;
+    void *context;
+    dlt_run_info found;
+} filtered_search;
+
+static dlt_status look_at_accepted(void *context, const dlt_run_info *info, dlt_diag *diag)
+{
+    filtered_search *s = context;
+    (void)diag;
+    if (is_newer(info, &s->found) && s->accepts(s->context, info)) {
+        s->found = *info;
+    }
+    return DLT_OK;
+}
+
+dlt_status dlt_rundir_find_where(const char *folder, const char *name, dlt_run_filter *accepts, void *context,
+                                 dlt_arena *arena, dlt_run_info *found, dlt_diag *diag)
+{
+    filtered_search s = {.accepts = accepts, .context = context};
+    const char *parent = runs_of(folder, name, arena);
+    *found = (dlt_run_info){0};
+    if (parent == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    DLT_TRY(each_run(parent, arena, look_at_accepted, &s, diag));
+    *found = s.found;
+    return DLT_OK;
+}
+
 dlt_status dlt_rundir_find(const char *folder, const char *name, const char *digest, dlt_arena *arena,
                            dlt_run_info *same, dlt_run_info *newest, dlt_diag *diag)
 {
     search s = {.digest = digest};
-    const bool here = strcmp(folder, ".") == 0;
-    const char *parent = dlt_arena_printf(arena, "%s%sruns/%s", here ? "" : folder, here ? "" : "/", name);
+    const char *parent = runs_of(folder, name, arena);
     *same = *newest = (dlt_run_info){0};
     if (parent == NULL) {
         return dlt_fail_memory(diag);

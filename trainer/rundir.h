@@ -50,6 +50,11 @@ dlt_status dlt_rundir_set_info(const char *path, const dlt_run_info *info, const
  */
 dlt_status dlt_rundir_find(const char *folder, const char *name, const char *digest, dlt_arena *arena,
                            dlt_run_info *same, dlt_run_info *newest, dlt_diag *diag);
+/** True for a run that is looked for. */
+typedef bool dlt_run_filter(void *context, const dlt_run_info *info);
+/** The newest run in runs/NAME below `folder` that the filter accepts; its path is NULL where there is none. */
+dlt_status dlt_rundir_find_where(const char *folder, const char *name, dlt_run_filter *accepts, void *context,
+                                 dlt_arena *arena, dlt_run_info *found, dlt_diag *diag);
 /**
  * The run that a user means: a run directory, or runs/NAME (its newest finished run, or the newest at all).
  * *path lives in the arena.

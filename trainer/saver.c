@@ -6,6 +6,7 @@
 #include "base/num.h"
 #include "io/file.h"
 #include "io/yaml.h"
+#include "trainer/optimizer.h"
 #include "trainer/planted.h"
 #include "trainer/signals.h"
 
@@ -712,19 +713,23 @@ dlt_status dlt_saved_meta_read(dlt_checkpoint *c, dlt_arena *arena, dlt_loaded_m
                           diag);
 }
 
-dlt_status dlt_saved_callbacks_read(dlt_checkpoint *c, dlt_callback_set *callbacks, dlt_diag *diag)
+dlt_status dlt_saved_callbacks_read(dlt_checkpoint *c, dlt_callback_set *callbacks, const bool *keeps,
+                                    dlt_diag *diag)
 {
     int64_t count = 0;
     char path[64];
     const dlt_shape scalar = dlt_scalar();
     DLT_TRY(dlt_checkpoint_read(c, "/dltrain/callbacks/count", DLT_I64, &scalar, &count, diag));
-    if (count != callbacks->count) {
+    if (keeps == NULL && count != callbacks->count) {
         return dlt_fail(diag, DLT_E_CHECKPOINT, (dlt_pos){0},
                         "the checkpoint has states of %lld callbacks, the model file has %d",
                         (long long)count, callbacks->count);
     }
     for (int i = 0; i < callbacks->count; i++) {
         dlt_callback_state *state = &callbacks->states[i];
+        if (keeps != NULL && !keeps[i]) {
+            continue;
+        }
         const dlt_shape numbers = DLT_SHAPE((int64_t)DLT_COUNT(state->number));
         const dlt_shape integers = DLT_SHAPE((int64_t)DLT_COUNT(state->integer));
         const dlt_shape text = DLT_SHAPE((int64_t)sizeof state->text);
@@ -735,6 +740,7 @@ dlt_status dlt_saved_callbacks_read(dlt_checkpoint *c, dlt_callback_set *callbac
         snprintf(path, sizeof path, "/dltrain/callbacks/%d/text", i);
         DLT_TRY(dlt_checkpoint_read(c, path, DLT_U8, &text, state->text, diag));
         state->text[sizeof state->text - 1] = '\0';
+        callbacks->fresh[i] = false;
     }
     return DLT_OK;
 }
@@ -788,8 +794,28 @@ static dlt_status expect_counts(dlt_checkpoint *c, const dlt_engine *e, dlt_aren
     return status;
 }
 
-dlt_status dlt_saved_arrays_read(dlt_checkpoint *c, dlt_engine *e, unsigned which, dlt_diag *diag)
+/* Where the rate of a file stands. */
+typedef enum saved_rate { RATE_AS_HERE, RATE_IN_FILE, NO_RATE_IN_FILE } saved_rate;
+
+/* Path in the file of an array that is not the rate itself, which comes second of the optimizer's. */
+static const char *path_in_file(char *room, size_t size, const dlt_saved *a, saved_rate rate, bool rate_here)
 {
+    static const char optimizer[] = "optimizer/vars/";
+    int64_t number = 0;
+    const size_t length = strlen(optimizer);
+    if (rate == RATE_AS_HERE || strncmp(a->path, optimizer, length) != 0 ||
+        !dlt_parse_i64(a->path + length, strlen(a->path + length), &number) || number == 0) {
+        return rooted(room, size, a->path);
+    }
+    number += (rate == RATE_IN_FILE ? 1 : 0) - (rate_here ? 1 : 0);
+    snprintf(room, size, "/%s%lld", optimizer, (long long)number);
+    return room;
+}
+
+static dlt_status read_arrays(dlt_checkpoint *c, dlt_engine *e, unsigned which, saved_rate rate,
+                              dlt_diag *diag)
+{
+    const dlt_variable *rate_here = dlt_variables_find(e->variables, DLT_PATH_LEARNING_RATE);
     const dlt_saved *list = NULL;
     int count = 0;
     dlt_arena *arena = dlt_arena_create();
@@ -802,11 +828,16 @@ dlt_status dlt_saved_arrays_read(dlt_checkpoint *c, dlt_engine *e, unsigned whic
     }
     for (int i = 0; i < count && status == DLT_OK; i++) {
         char path[1024];
+        if (rate != RATE_AS_HERE && list[i].variable == rate_here) {
+            continue;
+        }
         const int64_t elements = dlt_shape_count(&list[i].shape);
         char *data = dlt_alloc((size_t)elements * dlt_dtype_size(list[i].variable->type));
-        status = data == NULL ? dlt_fail_memory(diag)
-                              : dlt_checkpoint_read(c, rooted(path, sizeof path, list[i].path),
-                                                    list[i].variable->type, &list[i].shape, data, diag);
+        status =
+            data == NULL
+                ? dlt_fail_memory(diag)
+                : dlt_checkpoint_read(c, path_in_file(path, sizeof path, &list[i], rate, rate_here != NULL),
+                                      list[i].variable->type, &list[i].shape, data, diag);
         const bool skipped = DLT_PLANTED("slot") && strcmp(list[i].path, "optimizer/vars/2") == 0;
         if (status == DLT_OK && !skipped) {
             status = dlt_engine_write(e, &list[i], data, diag);
@@ -815,4 +846,15 @@ dlt_status dlt_saved_arrays_read(dlt_checkpoint *c, dlt_engine *e, unsigned whic
     }
     dlt_arena_destroy(arena);
     return status;
+}
+
+dlt_status dlt_saved_arrays_read(dlt_checkpoint *c, dlt_engine *e, unsigned which, dlt_diag *diag)
+{
+    return read_arrays(c, e, which, RATE_AS_HERE, diag);
+}
+
+dlt_status dlt_saved_arrays_read_new_rate(dlt_checkpoint *c, dlt_engine *e, unsigned which, bool in_file,
+                                          dlt_diag *diag)
+{
+    return read_arrays(c, e, which, in_file ? RATE_IN_FILE : NO_RATE_IN_FILE, diag);
 }

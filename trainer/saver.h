@@ -98,8 +98,12 @@ typedef struct dlt_loaded_meta {
 
 dlt_status dlt_saved_meta_read(dlt_checkpoint *checkpoint, dlt_arena *arena, dlt_loaded_meta *meta,
                                dlt_diag *diag);
-/** States of callbacks; they must be as many as were saved. */
-dlt_status dlt_saved_callbacks_read(dlt_checkpoint *checkpoint, dlt_callback_set *callbacks, dlt_diag *diag);
+/**
+ * States of callbacks, which are not fresh any more. keeps: one a callback, those that go on with the state saved
+ * at their place; the others stay fresh. NULL: all, and they must be as many as were saved.
+ */
+dlt_status dlt_saved_callbacks_read(dlt_checkpoint *checkpoint, dlt_callback_set *callbacks, const bool *keeps,
+                                    dlt_diag *diag);
 dlt_status dlt_saved_kept_read(dlt_checkpoint *checkpoint, dlt_saver *saver, dlt_diag *diag);
 /**
  * Arrays of these kinds into the engine. Each has to be there with its shape; messages name layer, index,
@@ -107,5 +111,11 @@ dlt_status dlt_saved_kept_read(dlt_checkpoint *checkpoint, dlt_saver *saver, dlt
  */
 dlt_status dlt_saved_arrays_read(dlt_checkpoint *checkpoint, dlt_engine *engine, unsigned kinds,
                                  dlt_diag *diag);
+/**
+ * The same where the learning rate was changed: the engine's stays. saved_rate: the file has one, as it was a
+ * number and no schedule when it was written; the optimizer's other arrays are numbered accordingly.
+ */
+dlt_status dlt_saved_arrays_read_new_rate(dlt_checkpoint *checkpoint, dlt_engine *engine, unsigned kinds,
+                                          bool saved_rate, dlt_diag *diag);
 
 #endif

@@ -300,7 +300,7 @@ static const dlt_field everything_fields[] = {
     DLT_ITEM_MAP(fake_everything, item_map, "feature", "things by key"),
     DLT_STRUCT(fake_everything, inner, inner_fields, "{}", "a section"),
     DLT_WEIGHT(fake_everything, kernel, "zeros", "a weight"),
-    DLT_FLOAT_OR_ITEM(fake_everything, rate, 0, 10, "schedule", 0.5, "a number or a schedule"),
+    DLT_FLOAT_OR_ITEM(fake_everything, rate, 0, 10, 0, "schedule", 0.5, "a number or a schedule"),
     {.name = "any",
      .type = DLT_FIELD_FLOAT,
      .offset = offsetof(fake_everything, any),
