@@ -410,7 +410,7 @@ static dlt_status run(const dlt_command_call *call)
         put_image(options, &out);
         break;
     }
-    if (strcmp(path, "-") == 0) {
+    if (dlt_is_standard_output(path)) {
         status = dlt_write_out(&out, call->diag);
     } else {
         status = dlt_write_new_file(path, &out, call->diag);

@@ -25,7 +25,7 @@ static const dlt_flag flags[] = {
     DLT_TEXT(predict_flags, input, "input", 'i', DLT_FLAG_FILE, "FILE",
              "rows to predict for; - is standard input, the default"),
     DLT_TEXT(predict_flags, output, "output", '\0', DLT_FLAG_FILE, "FILE",
-             "where predictions go; default: standard output"),
+             "where predictions go; - is standard output, the default"),
     DLT_CHOICE(predict_flags, format, "format", 'f', formats, "FORMAT",
                "csv, jsonl, npy or hdf5; auto: by the name of --output, else csv"),
     DLT_TEXT(predict_flags, which, "which", '\0', DLT_FLAG_TEXT, "final|best|last|FILE",
@@ -108,7 +108,8 @@ static dlt_status run(const dlt_command_call *call)
     dlt_model model;
     dlt_session *session = NULL;
     int64_t rows = 0;
-    const bool watched = o->output != NULL && isatty(STDERR_FILENO) == 1;
+    const char *output = dlt_is_standard_output(o->output) ? NULL : o->output;
+    const bool watched = output != NULL && isatty(STDERR_FILENO) == 1;
     progress shown = {.start_ns = start, .last_ns = start};
     dlt_signals_install(leave_at_once);
     DLT_TRY(dlt_model_open(&choice, call->catalogue, &load, call->arena, &model, call->diag));
@@ -118,7 +119,7 @@ static dlt_status run(const dlt_command_call *call)
     dlt_status status = dlt_model_session(&model, &options, NULL, &session, call->diag);
     if (status == DLT_OK) {
         const dlt_predict_options predict = {.input = o->input != NULL ? o->input : "-",
-                                             .output = o->output,
+                                             .output = output,
                                              .format = format_of(o),
                                              .stop = dlt_stop_flag(),
                                              .write = write_bytes,
@@ -132,7 +133,7 @@ static dlt_status run(const dlt_command_call *call)
             fputs("\r\033[K", stderr);
         }
     }
-    if (status == DLT_OK && o->output != NULL) {
+    if (status == DLT_OK && output != NULL) {
         put_done(o, rows, dlt_seconds_since(start));
     }
     dlt_session_close(session);

@@ -127,6 +127,9 @@ int main(int argc, char **argv)
         status = dispatch(argc, (const char *const *)argv, began_ns, arena, diag);
         const dlt_status flushed = status == DLT_E_OUTPUT ? DLT_OK : dlt_flush_out(diag); /* once is enough */
         status = status != DLT_OK ? status : flushed;
+        if (status == DLT_E_OUTPUT && dlt_diag_count(diag, DLT_ERROR) == 0 && dlt_reader_left()) {
+            status = DLT_OK; /* `dltrain help | head`: nothing went wrong */
+        }
         dlt_buf messages = {0};
         const dlt_print_options print = dlt_print_options_for(STDERR_FILENO);
         dlt_print_messages(diag, &print, &messages);

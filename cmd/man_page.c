@@ -66,6 +66,9 @@ void dlt_man_page(dlt_buf *out)
         "Layers, optimizers, losses, metrics and callbacks bear the names, defaults and numerics of Keras.\n"
         ".PP\n"
         "Results go to standard output, progress and messages to standard error.\n"
+        "A file named by --output appears whole or not at all; '-' is standard output, a symbolic link is "
+        "followed, "
+        "and a pipe or device is written into.\n"
         ".SH COMMANDS\n");
     for (size_t i = 0; i < count; i++) {
         const dlt_command *c = commands[i];

@@ -2,15 +2,23 @@
 #include "cmd/write_out.h"
 
 #include "io/file.h"
+#include "io/outfile.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+bool dlt_reader_left(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return ferror(stdout) != 0 && poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0;
+}
 
 static dlt_status failed(int reason, dlt_diag *diag)
 {
-    if (reason == EPIPE) {
+    if (reason == EPIPE || dlt_reader_left()) {
         return DLT_E_OUTPUT; /* whoever read had enough */
     }
     return dlt_fail(diag, DLT_E_OUTPUT, (dlt_pos){0}, "cannot write to standard output: %s",
@@ -40,23 +48,15 @@ dlt_status dlt_flush_out(dlt_diag *diag)
 
 dlt_status dlt_write_new_file(const char *path, const dlt_buf *text, dlt_diag *diag)
 {
-    if (text->failed) {
-        return dlt_fail_memory(diag);
-    }
-    const int fd = dlt_file()->open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0 && errno == EEXIST) {
-        return dlt_fail(diag, DLT_E_OUTPUT, (dlt_pos){0},
-                        "'%s' exists and is left as it is; name another with --output", path);
-    }
-    if (fd < 0) {
-        return dlt_fail(diag, DLT_E_OUTPUT, (dlt_pos){0}, "cannot create '%s': %s", path, strerror(errno));
-    }
-    dlt_status status = dlt_file_write(fd, path, dlt_buf_text(text), text->length, DLT_E_OUTPUT, diag);
-    if (dlt_file()->close(fd) != 0 && status == DLT_OK) {
-        status = dlt_fail(diag, DLT_E_OUTPUT, (dlt_pos){0}, "cannot write '%s': %s", path, strerror(errno));
-    }
-    if (status != DLT_OK) {
-        dlt_file()->unlink(path); /* half a file is worse than none */
-    }
-    return status;
+    return text->failed ? dlt_fail_memory(diag)
+                        : dlt_outfile_write_all(path, DLT_OUTFILE_NEW, dlt_buf_text(text), text->length,
+                                                DLT_E_OUTPUT, diag);
+}
+
+bool dlt_is_standard_output(const char *path)
+{
+    struct stat named, standard;
+    return path == NULL || strcmp(path, "-") == 0 ||
+           (dlt_file()->stat(path, &named) == 0 && dlt_file()->fstat(STDOUT_FILENO, &standard) == 0 &&
+            named.st_dev == standard.st_dev && named.st_ino == standard.st_ino);
 }

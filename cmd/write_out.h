@@ -5,12 +5,18 @@
 #include "base/diag.h"
 #include "base/text.h"
 
+#include <stdbool.h>
+
 /** Writes a text to stdout. DLT_E_OUTPUT when it cannot, DLT_E_MEMORY when the text is not whole. */
 dlt_status dlt_write_out(const dlt_buf *text, dlt_diag *diag);
 /** Flushes stdout; a failure that stdio noticed earlier is reported here at the latest. A pipe that was
  * closed by its reader (`| head`) fails without a message. */
 dlt_status dlt_flush_out(dlt_diag *diag);
-/** Writes a new file; one that exists is left as it is: DLT_E_OUTPUT. */
+/** Whether a write to standard output failed because the reader of that pipe is gone. */
+bool dlt_reader_left(void);
+/** Writes a new file; one that exists is left as it is: DLT_E_OUTPUT. Devices and pipes: io/outfile.h. */
 dlt_status dlt_write_new_file(const char *path, const dlt_buf *text, dlt_diag *diag);
+/** Whether --output names standard output: by NULL (not given), by `-`, or by a name of what it is (/dev/stdout). */
+bool dlt_is_standard_output(const char *path);
 
 #endif

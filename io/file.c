@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/linux_beneath.h"
 #include "base/text.h"
+#include "io/outfile.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -226,42 +227,13 @@ dlt_status dlt_file_load_beneath(const char *folder, const char *path, size_t mo
 
 dlt_status dlt_file_replace(const char *path, const void *data, size_t bytes, dlt_status kind, dlt_diag *diag)
 {
-    dlt_status status = DLT_OK;
     char *folder = dlt_path_folder(path);
-    dlt_buf temporary = {0};
-    dlt_buf_printf(&temporary, "%s.tmp-%ld", path, (long)getpid());
-    if (folder == NULL || temporary.failed) {
-        dlt_free(folder);
-        dlt_buf_release(&temporary);
-        return dlt_fail_memory(diag);
-    }
-    int fd = dlt_file()->open(temporary.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0 && errno == EEXIST) { /* left by a process of this number that was killed */
-        dlt_file()->unlink(temporary.data);
-        fd = dlt_file()->open(temporary.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    }
-    if (fd < 0) {
-        status = dlt_fail(diag, kind, (dlt_pos){0}, "cannot create '%s': %s", temporary.data, strerror(errno));
-        goto out;
-    }
-    status = dlt_file_write(fd, temporary.data, data, bytes, kind, diag);
-    if (status == DLT_OK && dlt_file()->fsync(fd) != 0) {
-        status = dlt_fail(diag, kind, (dlt_pos){0}, "cannot write '%s': %s", temporary.data, strerror(errno));
-    }
-    if (dlt_file()->close(fd) != 0 && status == DLT_OK) {
-        status = dlt_fail(diag, kind, (dlt_pos){0}, "cannot write '%s': %s", temporary.data, strerror(errno));
-    }
-    if (status == DLT_OK && dlt_file()->rename(temporary.data, path) != 0) {
-        status = dlt_fail(diag, kind, (dlt_pos){0}, "cannot write '%s': %s", path, strerror(errno));
-    }
-    if (status != DLT_OK) {
-        dlt_file()->unlink(temporary.data);
-    } else {
+    dlt_status status = folder != NULL ? dlt_outfile_write_all(path, DLT_OUTFILE_NAME, data, bytes, kind, diag)
+                                       : dlt_fail_memory(diag);
+    if (status == DLT_OK) {
         status = dlt_file_sync_folder(folder, kind, diag);
     }
-out:
     dlt_free(folder);
-    dlt_buf_release(&temporary);
     return status;
 }
 

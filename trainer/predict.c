@@ -7,13 +7,12 @@
 #include "io/data/rows.h"
 #include "io/file.h"
 #include "io/h5/h5_writer.h"
+#include "io/outfile.h"
 #include "trainer/evaluate.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { NPY_HEADER = 192 }; /* a multiple of 64 that holds any shape */
 static const dlt_pos nowhere = {0};
@@ -22,8 +21,7 @@ static const dlt_pos nowhere = {0};
 typedef struct sink {
     const dlt_predict_options *options;
     dlt_diag *diag;
-    char *temporary; /* name under which the output file grows */
-    int fd;
+    dlt_outfile file; /* not open: standard output */
     dlt_buf text;
     dlt_shape row;            /* of one prediction */
     int64_t width;            /* elements of it */
@@ -44,57 +42,11 @@ static dlt_status flush(sink *s)
         return dlt_fail_memory(s->diag);
     }
     if (s->text.length > 0) {
-        status =
-            s->options->output != NULL
-                ? dlt_file_write(s->fd, s->temporary, s->text.data, s->text.length, DLT_E_OUTPUT, s->diag)
-                : s->options->write(s->options->context, s->text.data, s->text.length, s->diag);
+        status = s->options->output != NULL
+                     ? dlt_outfile_write(&s->file, s->text.data, s->text.length, s->diag)
+                     : s->options->write(s->options->context, s->text.data, s->text.length, s->diag);
     }
     dlt_buf_reset(&s->text);
-    return status;
-}
-
-static dlt_status open_output(sink *s)
-{
-    dlt_buf name = {0};
-    if (s->options->output == NULL) {
-        return DLT_OK;
-    }
-    dlt_buf_printf(&name, "%s.tmp-%ld", s->options->output, (long)getpid());
-    if (name.failed) {
-        dlt_buf_release(&name);
-        return dlt_fail_memory(s->diag);
-    }
-    s->temporary = name.data;
-    s->fd = dlt_file()->open(s->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    return s->fd >= 0 ? DLT_OK
-                      : dlt_fail(s->diag, DLT_E_OUTPUT, nowhere, "cannot create '%s': %s", s->temporary,
-                                 strerror(errno));
-}
-
-/* Gives the output its name, or removes it after a failure. */
-static dlt_status close_output(sink *s, dlt_status status)
-{
-    if (s->temporary == NULL) {
-        return status;
-    }
-    if (s->fd >= 0) {
-        if (status == DLT_OK && dlt_file()->fsync(s->fd) != 0) {
-            status = dlt_fail(s->diag, DLT_E_OUTPUT, nowhere, "cannot write '%s': %s", s->temporary,
-                              strerror(errno));
-        }
-        if (dlt_file()->close(s->fd) != 0 && status == DLT_OK) {
-            status = dlt_fail(s->diag, DLT_E_OUTPUT, nowhere, "cannot write '%s': %s", s->temporary,
-                              strerror(errno));
-        }
-        if (status == DLT_OK && dlt_file()->rename(s->temporary, s->options->output) != 0) {
-            status = dlt_fail(s->diag, DLT_E_OUTPUT, nowhere, "cannot write '%s': %s", s->options->output,
-                              strerror(errno));
-        }
-        if (status != DLT_OK) {
-            dlt_file()->unlink(s->temporary);
-        }
-    }
-    dlt_free(s->temporary);
     return status;
 }
 
@@ -213,8 +165,8 @@ static dlt_status finish_npy(sink *s)
 {
     char header[NPY_HEADER + 1];
     put_npy_header(s, s->rows, header);
-    if (dlt_file()->pwrite(s->fd, header, NPY_HEADER, 0) != NPY_HEADER) {
-        return dlt_fail(s->diag, DLT_E_OUTPUT, nowhere, "cannot write '%s': %s", s->temporary,
+    if (dlt_file()->pwrite(s->file.fd, header, NPY_HEADER, 0) != NPY_HEADER) {
+        return dlt_fail(s->diag, DLT_E_OUTPUT, nowhere, "cannot write '%s': %s", s->file.name,
                         strerror(errno));
     }
     return DLT_OK;
@@ -244,7 +196,7 @@ static dlt_status finish_hdf5(sink *s)
     for (int i = 0; i < s->row.rank; i++) {
         shape.dim[i + 1] = s->row.dim[i];
     }
-    DLT_TRY(dlt_h5_writer_create(s->fd, s->temporary, DLT_E_OUTPUT, &w, s->diag));
+    DLT_TRY(dlt_h5_writer_create(s->file.fd, s->file.name, DLT_E_OUTPUT, &w, s->diag));
     dlt_status status = dlt_h5_writer_dataset(w, "/predictions", DLT_F32, &shape, s->all, s->diag);
     if (status == DLT_OK && s->classes > 0) {
         dlt_buf names = {0};
@@ -344,11 +296,28 @@ static dlt_status predict_rows(const dlt_model *model, dlt_session *session, sin
     return status;
 }
 
+/* NPY has the number of rows in front and HDF5 addresses all over: neither can be written front to back. */
+static dlt_status check_output(const dlt_predict_options *options, dlt_diag *diag)
+{
+    struct stat seen;
+    if (options->format != DLT_PREDICT_NPY && options->format != DLT_PREDICT_HDF5) {
+        return DLT_OK;
+    }
+    if (options->output == NULL) {
+        return dlt_fail(diag, DLT_E_CONFIG, nowhere, "this format needs a file: give --output");
+    }
+    if (dlt_file()->stat(options->output, &seen) == 0 && !S_ISREG(seen.st_mode) && !S_ISDIR(seen.st_mode)) {
+        return dlt_fail(diag, DLT_E_CONFIG, nowhere, "this format needs a regular file, and '%s' is none",
+                        options->output);
+    }
+    return DLT_OK;
+}
+
 dlt_status dlt_predict(const dlt_model *model, dlt_session *session, const dlt_predict_options *options,
                        int64_t *rows, dlt_diag *diag)
 {
     const dlt_value *y = dlt_graph_output(session->engine->programs[DLT_RUN_PREDICT].graph, "y");
-    sink s = {.options = options, .diag = diag, .fd = -1};
+    sink s = {.options = options, .diag = diag, .file = {.fd = -1}};
     *rows = 0;
     if (y->type != DLT_F32) {
         return dlt_fail(diag, DLT_E_UNSUPPORTED, nowhere,
@@ -367,11 +336,10 @@ dlt_status dlt_predict(const dlt_model *model, dlt_session *session, const dlt_p
         s.classes = 0;
     }
     s.logits = dlt_takes_logits(session->spec->loss);
-    if (options->output == NULL &&
-        (options->format == DLT_PREDICT_NPY || options->format == DLT_PREDICT_HDF5)) {
-        return dlt_fail(diag, DLT_E_CONFIG, nowhere, "this format needs a file: give --output");
-    }
-    dlt_status status = open_output(&s);
+    DLT_TRY(check_output(options, diag));
+    dlt_status status = options->output != NULL ? dlt_outfile_open(options->output, DLT_OUTFILE_REPLACE,
+                                                                   DLT_E_OUTPUT, &s.file, diag)
+                                                : DLT_OK;
     if (status == DLT_OK && options->format == DLT_PREDICT_CSV) {
         put_csv_header(&s);
     } else if (status == DLT_OK && options->format == DLT_PREDICT_NPY) {
@@ -386,7 +354,7 @@ dlt_status dlt_predict(const dlt_model *model, dlt_session *session, const dlt_p
     } else if (status == DLT_OK && options->format == DLT_PREDICT_HDF5) {
         status = finish_hdf5(&s);
     }
-    status = close_output(&s, status);
+    status = dlt_outfile_close(&s.file, status, diag);
     *rows = s.rows;
     dlt_buf_release(&s.text);
     dlt_free(s.all);

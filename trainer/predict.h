@@ -14,8 +14,7 @@ typedef enum dlt_predict_format {
 
 typedef struct dlt_predict_options {
     const char *input; /* file, or "-": standard input */
-    const char
-        *output; /* file, which appears whole or not at all; NULL: standard output (CSV, JSON lines, NPY) */
+    const char *output; /* file, as io/outfile.h has them; NULL: standard output (CSV and JSON lines) */
     dlt_predict_format format;
     const atomic_int *stop;
     /** Bytes for standard output, in order. */

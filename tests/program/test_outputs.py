@@ -1,0 +1,248 @@
+"""What stands under the name of --output: nothing, a file, a link, a pipe, a device, a folder; and readers that leave.
+
+Everything is tried on names in a folder of the test's own, and on a terminal that it opened: never on those of /dev.
+"""
+
+import os
+import pathlib
+import pty
+import shlex
+import stat
+import subprocess
+import threading
+import tty
+
+import support_predict as sp
+from dltrain import PROGRAM
+
+MODEL = """\
+name: outputs
+seed: 0
+data:
+  train: {CSV: {path: rows.csv, target: y}}
+layers:
+  - Dense: {units: 1}
+optimizer: SGD
+loss: mse
+fit: {epochs: 1, batch_size: 4}
+"""
+ROWS = [f"{i}.5,{i}" for i in range(20)]
+
+trained = None
+schema = None
+
+
+def setUpModule():
+    global trained, schema
+    trained = sp.Case("setUp")
+    trained.setUp()
+    trained.write("model.yaml", MODEL)
+    trained.write("rows.csv", "\n".join(["x,y", *ROWS]) + "\n")
+    trained.run_ok("fit", "model.yaml", "--run", "run", "--verbose", 0)
+    schema = trained.run_ok("schema")
+
+
+def tearDownModule():
+    trained.doCleanups()
+
+
+class Names(sp.Case):
+    def setUp(self):
+        super().setUp()
+        self.rows = self.write("rows.csv", "\n".join(["x,y", *ROWS]) + "\n")
+        self.wanted = self.run_ok("predict", trained.path("run"), "--input", self.rows)
+        self.assertEqual(len(self.wanted.splitlines()), 1 + len(ROWS))
+        # The words of a command that writes a file of any name, and what it has to write.
+        self.commands = [(("schema",), schema),
+                         (("predict", trained.path("run"), "--input", self.rows, "--format", "csv"), self.wanted)]
+
+    def read(self, name):
+        return pathlib.Path(self.path(name)).read_text(encoding="utf-8")
+
+    def names(self):
+        return sorted(set(os.listdir(self.folder)) - {"rows.csv"})
+
+    # ---- '-' ----
+
+    def test_a_dash_is_standard_output(self):
+        for words, wanted in self.commands:
+            self.assertEqual(self.run_ok(*words, "--output", "-"), wanted)
+        self.assertEqual(self.run_ok("predict", trained.path("run"), "--input", self.rows, "--output", "-"), self.wanted)
+        self.assertIn("layers:", self.run_ok("init", "--output", "-"))
+        self.assertEqual(self.names(), [])
+
+    def test_a_name_of_standard_output_is_standard_output(self):
+        """A link to /proc/self/fd/1, which is what /dev/stdout is: a pipe first, then a file that is added to."""
+        os.symlink("/proc/self/fd/1", self.path("out"))
+        for words, wanted in self.commands:
+            self.assertEqual(self.run_ok(*words, "--output", "out"), wanted)
+        line = " ".join([shlex.quote(os.path.abspath(PROGRAM)), "schema --output out"])
+        done = subprocess.run(f"echo first >log; {line} >>log", shell=True, cwd=self.folder, check=False)
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(self.read("log"), "first\n" + schema)
+        self.assertTrue(os.path.islink(self.path("out")))
+        self.assertEqual(self.names(), ["log", "out"])
+
+    def test_formats_that_do_not_stream_want_a_file(self):
+        os.mkfifo(self.path("pipe"))
+        for form in ("npy", "hdf5"):
+            words = ("predict", trained.path("run"), "--input", self.rows, "--format", form, "--output")
+            self.assertIn("this format needs a file: give --output", self.run_fails(sp.CONFIG, *words, "-"))
+            self.assertIn("this format needs a regular file, and 'pipe' is none", self.run_fails(sp.CONFIG, *words, "pipe"))
+        self.assertTrue(stat.S_ISFIFO(os.lstat(self.path("pipe")).st_mode))
+        self.assertEqual(self.names(), ["pipe"])
+
+    # ---- links ----
+
+    def test_links_are_followed(self):
+        os.makedirs(self.path("far/deep"))
+        for words, wanted in self.commands:
+            pathlib.Path(self.path("far/file")).write_text("old")
+            os.symlink("far/link", self.path("link"))
+            os.symlink("deep/../file", self.path("far/link"))
+            before = os.stat(self.path("far/file")).st_ino
+            self.run_ok(*words, "--output", "link")
+            self.assertEqual(self.read("far/file"), wanted)
+            self.assertNotEqual(os.stat(self.path("far/file")).st_ino, before)  # replaced in one step, not overwritten
+            self.assertEqual(os.readlink(self.path("link")), "far/link")
+            self.assertEqual(os.readlink(self.path("far/link")), "deep/../file")
+            os.unlink(self.path("far/file"))  # and now the links lead to nothing
+            self.run_ok(*words, "--output", "link")
+            self.assertEqual(self.read("far/file"), wanted)
+            self.assertEqual(sorted(os.listdir(self.path("far"))), ["deep", "file", "link"])
+            os.unlink(self.path("link"))
+            os.unlink(self.path("far/link"))
+        self.assertEqual(self.names(), ["far"])
+
+    def test_hdf5_and_npy_follow_links_too(self):
+        os.mkdir(self.path("far"))
+        for name, start in (("p.npy", b"\x93NUMPY"), ("p.h5", b"\x89HDF")):
+            os.symlink(os.path.join(self.path("far"), name), self.path(name))
+            self.run_ok("predict", trained.path("run"), "--input", self.rows, "--output", name)
+            self.assertTrue(os.path.islink(self.path(name)))
+            self.assertTrue(pathlib.Path(self.path("far/" + name)).read_bytes().startswith(start))
+
+    def test_links_in_a_circle(self):
+        os.symlink("b", self.path("a"))
+        os.symlink("a", self.path("b"))
+        for words, _ in self.commands:
+            self.assertIn("cannot write 'a': Too many levels of symbolic links",
+                          self.run_fails(sp.OUTPUT, *words, "--output", "a"))
+        self.assertEqual(self.names(), ["a", "b"])
+
+    def test_a_failure_leaves_what_the_link_leads_to(self):
+        os.symlink("file", self.path("link"))
+        self.write("file", "old")
+        bad = self.write("bad.csv", "x,y\n1.5,1\nwhat,2\n")
+        self.assertNotEqual(self.call("predict", trained.path("run"), "--input", bad, "--output", "link").returncode, 0)
+        self.assertEqual(self.read("file"), "old")
+        self.assertEqual(self.names(), ["bad.csv", "file", "link"])
+
+    def test_init_follows_links_and_replaces_nothing(self):
+        os.symlink("file", self.path("link"))
+        self.run_ok("init", "--output", "link")
+        first = self.read("file")
+        self.assertIn("layers:", first)
+        self.assertIn("'link' exists and is left as it is",
+                      self.run_fails(sp.OUTPUT, "init", "--kind", "table", "--output", "link"))
+        self.assertEqual(self.read("file"), first)
+        self.assertTrue(os.path.islink(self.path("link")))
+
+    # ---- pipes and devices ----
+
+    def check_pipe(self, name):
+        for words, wanted in [*self.commands, (("init",), self.run_ok("init", "--output", "-"))]:
+            got = []
+            reader = threading.Thread(target=lambda: got.append(self.read(name)), daemon=True)
+            reader.start()
+            self.run_ok(*words, "--output", name)
+            self.assertTrue(stat.S_ISFIFO(os.stat(self.path(name)).st_mode))
+            reader.join(60)
+            self.assertEqual(got, [wanted])
+
+    def test_a_pipe_is_written_into(self):
+        os.mkfifo(self.path("pipe"))
+        self.check_pipe("pipe")
+        os.symlink("pipe", self.path("link"))
+        self.check_pipe("link")
+        self.assertEqual(self.names(), ["link", "pipe"])
+
+    def test_a_terminal_is_written_into(self):
+        """A character device for which nobody needs rights."""
+        ours, theirs = pty.openpty()
+        tty.setraw(theirs)
+        os.symlink(os.ttyname(theirs), self.path("link"))
+        for words, wanted in self.commands:
+            got = bytearray()
+
+            def read(bytes_wanted=len(wanted.encode()), got=got):
+                while len(got) < bytes_wanted:
+                    got.extend(os.read(ours, 1 << 16))
+
+            reader = threading.Thread(target=read, daemon=True)
+            reader.start()
+            self.run_ok(*words, "--output", "link")
+            reader.join(60)
+            self.assertEqual(got.decode(), wanted)
+        self.assertTrue(os.path.islink(self.path("link")))
+        self.assertTrue(stat.S_ISCHR(os.stat(self.path("link")).st_mode))
+        self.assertEqual(self.names(), ["link"])
+        os.close(ours)
+        os.close(theirs)
+
+    def test_a_device_stays_a_device(self):
+        """Our own /dev/null and /dev/full."""
+        try:
+            os.mknod(self.path("null"), 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+            os.mknod(self.path("full"), 0o666 | stat.S_IFCHR, os.makedev(1, 7))
+            for name in ("null", "full"):
+                os.close(os.open(self.path(name), os.O_WRONLY))
+        except OSError as reason:
+            self.skipTest(f"no device can be made here: {reason}")
+        for words, _ in [*self.commands, (("init",), "")]:
+            self.assertEqual(self.run_ok(*words, "--output", "null"), "")
+            self.assertIn("cannot write 'full': No space left on device",
+                          self.run_fails(sp.OUTPUT, *words, "--output", "full"))
+            for name in ("null", "full"):
+                self.assertTrue(stat.S_ISCHR(os.lstat(self.path(name)).st_mode))
+        self.assertEqual(self.names(), ["full", "null"])
+
+    # ---- what cannot be written ----
+
+    def test_a_folder_is_refused(self):
+        os.mkdir(self.path("folder"))
+        for words, _ in [*self.commands, (("init",), "")]:
+            self.assertIn("cannot write 'folder': Is a directory", self.run_fails(sp.OUTPUT, *words, "--output", "folder"))
+        self.assertEqual(self.names(), ["folder"])
+        self.assertEqual(os.listdir(self.path("folder")), [])
+
+
+class Readers(sp.Case):
+    def test_one_that_leaves_is_no_accident(self):
+        """Small and large outputs: those that fail in a write, and those that fail in the last flush."""
+        config = trained.path("model.yaml")
+        rows = self.write("many.csv", "\n".join(["x,y", *ROWS * 5000]) + "\n")
+        for words in (("help",), ("help", "--markdown"), ("help", "Dense"), ("--help",), ("--version",), ("schema",),
+                      ("man",), ("schema", "--output", "-"), ("init", "--output", "-"),
+                      ("plan", config, "--format", "json"), ("summary", config), ("check", config),
+                      ("evaluate", trained.path("run"), "--data", "train", "--format", "json"), ("predict", trained.path("run"), "--input", rows)):
+            with self.subTest(words=words):
+                ours, theirs = os.pipe()
+                os.close(ours)  # gone before the first byte: no chance to be faster than the reader
+                done = subprocess.run([os.path.abspath(PROGRAM), *map(str, words)], stdin=subprocess.DEVNULL,
+                                      stdout=theirs, stderr=subprocess.PIPE, cwd=self.folder, timeout=60, check=False)
+                os.close(theirs)
+                self.assertEqual((done.returncode, done.stderr), (0, b""))
+
+    def test_mistakes_are_still_told(self):
+        ours, theirs = os.pipe()
+        os.close(ours)
+        done = subprocess.run([os.path.abspath(PROGRAM), "check", "no-such.yaml"], stdin=subprocess.DEVNULL,
+                              stdout=theirs, stderr=subprocess.PIPE, cwd=self.folder, timeout=60, check=False)
+        os.close(theirs)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn(b"no-such.yaml", done.stderr)
+
+
+if __name__ == "__main__":
+    sp.main()
