@@ -30,7 +30,7 @@ static dlt_status run(const dlt_command_call *call)
     const dlt_run_spec *spec = NULL;
     dlt_session *session = NULL;
     const dlt_gradcheck_row *rows = NULL;
-    int count = 0, bad = 0;
+    int count = 0, bad = 0, unchecked = 0;
     dlt_buf out = {0};
     DLT_TRY(dlt_spec_load(call->arena, call->catalogue, call->arguments.at[0], &load, &spec, call->diag));
     dlt_session_options options = dlt_session_of_flags(&o->device);
@@ -48,6 +48,12 @@ static dlt_status run(const dlt_command_call *call)
                    "difference");
     for (int i = 0; i < count && status == DLT_OK; i++) {
         const dlt_gradcheck_row *r = &rows[i];
+        if (r->checked == 0) {
+            unchecked++;
+            dlt_buf_printf(&out, "%-44.44s %8d %6lld %10s  not checked\n", r->weight, 0, (long long)r->kinks,
+                           "-");
+            continue;
+        }
         dlt_buf_printf(&out, "%-44.44s %8lld %6lld %10.2e  %14.6e %14.6e%s\n", r->weight,
                        (long long)r->checked, (long long)r->kinks, r->worst, r->analytic, r->numeric,
                        r->good ? "" : "  WRONG");
@@ -59,8 +65,11 @@ static dlt_status run(const dlt_command_call *call)
         }
     }
     if (status == DLT_OK) {
-        dlt_buf_printf(&out, "%d weight%s, %d wrong (in double; tolerance 1e-6 of max(1, |gradient|))\n",
-                       count, count == 1 ? "" : "s", bad);
+        dlt_buf_printf(&out, "%d weight%s, %d wrong", count, count == 1 ? "" : "s", bad);
+        if (unchecked > 0) {
+            dlt_buf_printf(&out, ", %d not checked", unchecked);
+        }
+        dlt_buf_printf(&out, " (in double; tolerance 1e-6 of max(1, |gradient|))\n");
         status = dlt_write_out(&out, call->diag);
         status = status == DLT_OK && bad > 0 ? DLT_E_INTERNAL : status;
     }
@@ -83,8 +92,8 @@ const dlt_command dlt_command_gradcheck = {
     .text = "Computes loss and gradients of one batch in double, moves single elements of each weight up and "
             "down, and compares the slope of "
             "the loss with the gradient. Ends with 1 if one is wrong. Where the loss has a kink in the very "
-            "point (relu at 0), any gradient between the slopes of the two "
-            "sides is right; those are counted as kinks.",
+            "point (relu at 0), there is no slope to compare with: such elements are looked at again with all "
+            "weights moved a little. Only what was compared counts as checked; the others are counted as kinks.",
     .examples = examples,
     .run = run,
 };

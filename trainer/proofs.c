@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/linux_futex.h"
+#include "base/rng.h"
 #include "graph/passes.h"
 
 #include <math.h>
@@ -33,6 +34,10 @@ dlt_status dlt_load_batch(dlt_session *s, dlt_set set, dlt_run_program program, 
 
 /* Of max(1, |gradient|), in double. */
 #define GRADIENT_TOLERANCE 1e-6
+/* Where elements lie at a kink, the weights are moved up to so often, each time by up to this times the number
+ * of the place, of max(1, |weight|): far beyond the steps of the differences, and still the same model. */
+enum { MORE_PLACES = 4 };
+#define MOVE 1e-2
 
 /* The program up to its guard: loss and gradients are there, nothing is written. */
 typedef struct prefix {
@@ -63,17 +68,17 @@ static double error_of(double analytic, double numeric)
 
 /*
  * A gradient that differs is looked at with smaller and smaller steps, so that a kink beside the point (relu,
- * max pooling) is stepped clear of; a kink in the very point shows in slopes that differ to its two sides,
- * and a gradient between the two is right there.
+ * max pooling) is stepped clear of. A kink in the very point shows in slopes that differ to its two sides; a
+ * gradient between the two may be right, but nothing was compared then: *kink, and the row stays as it is.
  */
 static dlt_status check_element(const prefix *p, const dlt_variable *v, int64_t i, double analytic,
-                                double loss, dlt_gradcheck_row *row, dlt_diag *diag)
+                                double loss, dlt_gradcheck_row *row, bool *kink, dlt_diag *diag)
 {
     const int64_t at = v->offset + i * (int64_t)sizeof(double);
     double w = 0, up = 0, down = 0, numeric = 0, error = (double)INFINITY;
-    bool kink = false;
+    *kink = false;
     DLT_TRY(p->e->backend->read(p->e->memory, v->storage, at, &w, sizeof w, diag));
-    for (double h = 1e-5; h >= 0.5e-7 && !(error <= GRADIENT_TOLERANCE) && !kink; h /= 10) {
+    for (double h = 1e-5; h >= 0.5e-8 && !(error <= GRADIENT_TOLERANCE); h /= 10) {
         const double above = w + h * fmax(1, fabs(w)), below = w - h * fmax(1, fabs(w));
         DLT_TRY(loss_at(p, v, at, above, &up, diag));
         DLT_TRY(loss_at(p, v, at, below, &down, diag));
@@ -83,15 +88,11 @@ static dlt_status check_element(const prefix *p, const dlt_variable *v, int64_t 
             error = error_of(analytic, here);
         }
         const double right = (up - loss) / (above - w), left = (loss - down) / (w - below);
-        kink = h < 0.5e-6 && analytic >= fmin(left, right) - GRADIENT_TOLERANCE &&
-               analytic <= fmax(left, right) + GRADIENT_TOLERANCE;
+        *kink = !(error <= GRADIENT_TOLERANCE) && analytic >= fmin(left, right) - GRADIENT_TOLERANCE &&
+                analytic <= fmax(left, right) + GRADIENT_TOLERANCE;
     }
     DLT_TRY(p->e->backend->write(p->e->memory, v->storage, at, &w, sizeof w, diag));
-    if (kink && !(error <= GRADIENT_TOLERANCE)) {
-        row->kinks++;
-        error = 0;
-    }
-    if (row->checked++ == 0 || !(error <= row->worst)) { /* a NaN counts as worst */
+    if (!*kink && (row->checked++ == 0 || !(error <= row->worst))) { /* a NaN counts as worst */
         row->worst = error;
         row->analytic = analytic;
         row->numeric = numeric;
@@ -100,26 +101,113 @@ static dlt_status check_element(const prefix *p, const dlt_variable *v, int64_t 
     return DLT_OK;
 }
 
+/* Elements of a weight that are still to be compared, and room for its gradient. */
+typedef struct pending {
+    int64_t *elements;
+    int64_t count;
+    double *gradient;
+} pending;
+
+/* Compares what is pending with the weights as they are; what lies at a kink stays pending. */
+static dlt_status check_here(const prefix *p, const dlt_variable *v, pending *left, dlt_gradcheck_row *row,
+                             dlt_diag *diag)
+{
+    const int64_t bytes = dlt_shape_count(&v->shape) * (int64_t)sizeof(double);
+    double loss = 0;
+    int64_t kept = 0;
+    DLT_TRY(run_prefix(p, &loss, diag));
+    DLT_TRY(p->e->backend->read(p->e->memory, DLT_GRAD, v->grad_offset, left->gradient, bytes, diag));
+    for (int64_t k = 0; k < left->count; k++) {
+        const int64_t i = left->elements[k];
+        bool kink = false;
+        DLT_TRY(check_element(p, v, i, left->gradient[i], loss, row, &kink, diag));
+        if (kink) {
+            left->elements[kept++] = i;
+        }
+    }
+    left->count = kept;
+    return DLT_OK;
+}
+
+static bool is_weight(const dlt_variable *v)
+{
+    return v->storage == DLT_PARAM && v->trainable;
+}
+
+/* Moves all weights a little from where they started, each element by another amount: biases that begin at 0
+ * leave the kinks of relu, equal values of a pooling window part. place 0: back to the start. */
+static dlt_status move_weights(const prefix *p, double *const *start, int place, dlt_diag *diag)
+{
+    const dlt_variables *all = p->e->variables;
+    for (int i = 0; i < all->count; i++) {
+        const dlt_variable *v = all->list[i];
+        const int64_t count = dlt_shape_count(&v->shape);
+        if (!is_weight(v)) {
+            continue;
+        }
+        double *moved = dlt_alloc((size_t)count * sizeof *moved);
+        if (moved == NULL) {
+            return dlt_fail_memory(diag);
+        }
+        for (int64_t k = 0; k < count; k++) {
+            const double w = start[i][k];
+            const double by = 2 * (double)dlt_random_uniform(0, (uint32_t)i, (uint64_t)place, (uint64_t)k) - 1;
+            moved[k] = place == 0 ? w : w + MOVE * place * fmax(1, fabs(w)) * by;
+        }
+        const dlt_status status = p->e->backend->write(p->e->memory, v->storage, v->offset, moved,
+                                                       count * (int64_t)sizeof *moved, diag);
+        dlt_free(moved);
+        DLT_TRY(status);
+    }
+    return DLT_OK;
+}
+
 static dlt_status check_weight(const prefix *p, const dlt_variable *v, int64_t per_weight,
-                               dlt_gradcheck_row *row, dlt_diag *diag)
+                               double *const *start, dlt_gradcheck_row *row, dlt_diag *diag)
 {
     const int64_t count = dlt_shape_count(&v->shape);
     const int64_t step = count > per_weight ? count / per_weight : 1;
-    double *gradient = dlt_alloc((size_t)count * sizeof *gradient);
-    double loss = 0;
-    if (gradient == NULL) {
+    pending left = {.elements = dlt_alloc((size_t)(count / step + 1) * sizeof *left.elements),
+                    .gradient = dlt_alloc((size_t)count * sizeof *left.gradient)};
+    dlt_status status = left.elements != NULL && left.gradient != NULL ? DLT_OK : dlt_fail_memory(diag);
+    for (int64_t i = 0; i < count && status == DLT_OK; i += step) {
+        left.elements[left.count++] = i;
+    }
+    status = status == DLT_OK ? check_here(p, v, &left, row, diag) : status;
+    for (int place = 1; place <= MORE_PLACES && left.count > 0 && status == DLT_OK; place++) {
+        status = move_weights(p, start, place, diag);
+        status = status == DLT_OK ? check_here(p, v, &left, row, diag) : status;
+        status = status == DLT_OK ? move_weights(p, start, 0, diag) : status;
+    }
+    dlt_free(left.elements);
+    dlt_free(left.gradient);
+    row->kinks = left.count;
+    row->good = row->checked == 0 || row->worst <= GRADIENT_TOLERANCE;
+    return status;
+}
+
+/* By variable: the values of weights, NULL for others. In the arena. */
+static dlt_status read_weights(const prefix *p, dlt_arena *arena, double ***start, dlt_diag *diag)
+{
+    const dlt_variables *all = p->e->variables;
+    *start = dlt_arena_alloc(arena, (size_t)all->count, sizeof **start);
+    if (*start == NULL) {
         return dlt_fail_memory(diag);
     }
-    dlt_status status = run_prefix(p, &loss, diag);
-    status = status == DLT_OK ? p->e->backend->read(p->e->memory, DLT_GRAD, v->grad_offset, gradient,
-                                                    count * (int64_t)sizeof *gradient, diag)
-                              : status;
-    for (int64_t i = 0; i < count && status == DLT_OK; i += step) {
-        status = check_element(p, v, i, gradient[i], loss, row, diag);
+    for (int i = 0; i < all->count; i++) {
+        const dlt_variable *v = all->list[i];
+        const int64_t count = dlt_shape_count(&v->shape);
+        if (!is_weight(v)) {
+            continue;
+        }
+        (*start)[i] = dlt_arena_alloc(arena, (size_t)count, sizeof(double));
+        if ((*start)[i] == NULL) {
+            return dlt_fail_memory(diag);
+        }
+        DLT_TRY(p->e->backend->read(p->e->memory, v->storage, v->offset, (*start)[i],
+                                    count * (int64_t)sizeof(double), diag));
     }
-    dlt_free(gradient);
-    row->good = row->worst <= GRADIENT_TOLERANCE;
-    return status;
+    return DLT_OK;
 }
 
 dlt_status dlt_gradcheck(dlt_session *s, int64_t per_weight, const dlt_gradcheck_row **rows, int *count,
@@ -142,11 +230,13 @@ dlt_status dlt_gradcheck(dlt_session *s, int64_t per_weight, const dlt_gradcheck
     DLT_TRY(dlt_engine_start(e, diag));
     DLT_TRY(dlt_engine_init_variables(e, &s->fitted, diag));
     dlt_status status = dlt_load_batch(s, DLT_TRAIN, e->main, 0, &batch, &p.slot, &feed, diag);
+    double **start = NULL;
+    status = status == DLT_OK ? read_weights(&p, s->arena, &start, diag) : status;
     for (int i = 0; i < all->count && status == DLT_OK; i++) {
         const dlt_variable *v = all->list[i];
-        if (v->storage == DLT_PARAM && v->trainable) {
+        if (is_weight(v)) {
             list[*count] = (dlt_gradcheck_row){.weight = v->path, .pos = v->pos};
-            status = check_weight(&p, v, per_weight, &list[(*count)++], diag);
+            status = check_weight(&p, v, per_weight, start, &list[(*count)++], diag);
         }
     }
     dlt_feed_close(&feed);

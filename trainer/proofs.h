@@ -12,18 +12,18 @@ dlt_status dlt_load_batch(dlt_session *session, dlt_set set, dlt_run_program pro
 typedef struct dlt_gradcheck_row {
     const char *weight; /* path of the variable */
     dlt_pos pos;
-    int64_t checked; /* elements */
-    int64_t kinks;   /* of them: the loss has a kink in that very point, and the gradient lies between its two
-                        slopes */
+    int64_t checked; /* elements that were compared; 0: this weight was not checked */
+    int64_t kinks;   /* others: wherever they were looked at, the loss has a kink in that very point */
     double worst;    /* largest |analytic - numeric| / max(1, |analytic|) */
     double analytic, numeric; /* there */
     int64_t element;
-    bool good; /* worst <= 1e-6 (double) */
+    bool good; /* worst <= 1e-6 (double), or nothing could be compared */
 } dlt_gradcheck_row;
 
 /**
  * Compares the gradient of each weight with central differences, in double, on one batch: up to `per_weight`
- * elements of each, spread over it. session: opened with real F64, train. rows lives in the session's arena.
+ * elements of each, spread over it. Elements at a kink of the loss (a bias that begins at 0 under relu) are
+ * looked at again with all weights moved a little. session: opened with real F64, train. rows lives in the session's arena.
  */
 dlt_status dlt_gradcheck(dlt_session *session, int64_t per_weight, const dlt_gradcheck_row **rows, int *count,
                          dlt_diag *diag);
