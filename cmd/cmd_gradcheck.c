@@ -89,11 +89,12 @@ const dlt_command dlt_command_gradcheck = {
     .most = 1,
     .flags = flags,
     .options_size = sizeof(gradcheck_options),
-    .text = "Computes loss and gradients of one batch in double, moves single elements of each weight up and "
-            "down, and compares the slope of "
-            "the loss with the gradient. Ends with 1 if one is wrong. Where the loss has a kink in the very "
-            "point (relu at 0), there is no slope to compare with: such elements are looked at again with all "
-            "weights moved a little. Only what was compared counts as checked; the others are counted as kinks.",
+    .text =
+        "Computes loss and gradients of one batch in double, moves single elements of each weight up and "
+        "down, and compares the slope of "
+        "the loss with the gradient. Ends with 1 if one is wrong. Where the loss has a kink in the very "
+        "point (relu at 0), there is no slope to compare with: such elements are looked at again with all "
+        "weights moved a little. Only what was compared counts as checked; the others are counted as kinks.",
     .examples = examples,
     .run = run,
 };

@@ -14,9 +14,10 @@ typedef struct dlt_blame_options {
 } dlt_blame_options;
 
 /**
- * Runs the step again without fusion, node by node, on the weights as they are (the guard let nothing be
- * written), and leaves messages: the loss or gradient that is not finite, the first node that made such a
- * value with its layer and line, the batch's record numbers, what was saved last, what to try. Returns
+ * Looks at the batch first: a value of the data that is not finite is named by record and column. If there is
+ * none, runs the step again without fusion, node by node, on the weights as they are (the guard let nothing be
+ * written). Leaves messages: the loss or gradient that is not finite, the value of the data or the first node
+ * that made such a value with its layer and line (where a layer has learned it from the data: the record), the batch's record numbers, what was saved last, what to try. Returns
  * DLT_E_NUMERIC, or the status of what failed on the way.
  */
 dlt_status dlt_blame(const dlt_blame_options *options, dlt_diag *diag);

@@ -34,8 +34,9 @@ dlt_status dlt_load_batch(dlt_session *s, dlt_set set, dlt_run_program program, 
 
 /* Of max(1, |gradient|), in double. */
 #define GRADIENT_TOLERANCE 1e-6
-/* Where elements lie at a kink, the weights are moved up to so often, each time by up to this times the number
- * of the place, of max(1, |weight|): far beyond the steps of the differences, and still the same model. */
+/* Where elements lie at a kink, the weights are moved up to so often, each time by up to this times the
+ * number of the place, of max(1, |weight|): far beyond the steps of the differences, and still the same
+ * model. */
 enum { MORE_PLACES = 4 };
 #define MOVE 1e-2
 
@@ -151,7 +152,8 @@ static dlt_status move_weights(const prefix *p, double *const *start, int place,
         }
         for (int64_t k = 0; k < count; k++) {
             const double w = start[i][k];
-            const double by = 2 * (double)dlt_random_uniform(0, (uint32_t)i, (uint64_t)place, (uint64_t)k) - 1;
+            const double by =
+                2 * (double)dlt_random_uniform(0, (uint32_t)i, (uint64_t)place, (uint64_t)k) - 1;
             moved[k] = place == 0 ? w : w + MOVE * place * fmax(1, fabs(w)) * by;
         }
         const dlt_status status = p->e->backend->write(p->e->memory, v->storage, v->offset, moved,

@@ -758,6 +758,16 @@ const char *dlt_dataset_path(const dlt_dataset *ds)
     return ds->stamp_count > 0 ? ds->stamps[0].path : NULL;
 }
 
+const char *dlt_dataset_part_path(const dlt_dataset *ds, size_t part)
+{
+    const dlt_frame *frame = dlt_dataset_frame(ds);
+    if (ds->stamp_count == 1) {
+        return ds->stamps[0].path;
+    }
+    /* arrays of which each is a file: both are in the order features, labels, weights */
+    return !frame->table && ds->stamp_count == frame->layout.count ? ds->stamps[part].path : NULL;
+}
+
 int64_t dlt_dataset_file_bytes(const dlt_dataset *ds)
 {
     return ds->file_bytes;

@@ -45,6 +45,8 @@ uint64_t dlt_dataset_memory(const dlt_dataset *dataset);
 const char *dlt_dataset_place(const dlt_dataset *dataset);
 /** Path of the source's first file; NULL where there is none. */
 const char *dlt_dataset_path(const dlt_dataset *dataset);
+/** Path of the file whose rows are a part's records, one each; NULL where no single file is. */
+const char *dlt_dataset_part_path(const dlt_dataset *dataset, size_t part);
 /** Bytes of the source's files. */
 int64_t dlt_dataset_file_bytes(const dlt_dataset *dataset);
 /** True where reading is copying from memory. */
