@@ -1,4 +1,4 @@
-/* bench/kernels.c: rates of single kernels on one thread beside the rate of fused multiply-adds, measured in the same process.
+/* bench/bench_kernels.c: rates of single kernels on one thread beside the rate of fused multiply-adds, measured in the same process.
  *
  *     cmake --build build/release --target bench_kernels && build/release/bench_kernels [filter] [threads] [isa]
  *

@@ -85,7 +85,7 @@ dlt_gemm_grid dlt_gemm_cut(const dlt_gemm_ops *ops, int64_t rows, int64_t cols, 
 
 double dlt_gemm_seconds(dlt_isa isa, int64_t rows, int64_t cols, int64_t depth, int64_t batch)
 {
-    /* Operations a second of one thread, and of packing elements; measured on a 3.7 GHz Zen 4 (bench/kernels). Only their
+    /* Operations a second of one thread, and of packing elements; measured on a 3.7 GHz Zen 4 (bench/bench_kernels.c). Only their
      * ratio to the rival's figures matters. */
     static const double rate[] = {22e9, 105e9, 110e9}, packing[] = {0.7e9, 1.2e9, 1.6e9};
     static const int64_t lanes[] = {8, 16, 32};

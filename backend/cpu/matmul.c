@@ -225,7 +225,7 @@ static const char *blas_declines(const dlt_cpu_query *query)
 
 static double blas_cost(const dlt_cpu_query *query)
 {
-    /* Measured on a 3.7 GHz Zen 4 (bench/kernels): rate on large tiles, and what a call costs. */
+    /* Measured on a 3.7 GHz Zen 4 (bench/bench_kernels.c): rate on large tiles, and what a call costs. */
     static const double rate[] = {90e9, 90e9, 90e9};
     const shape s = shape_of(query->node);
     const double m = (double)s.rows, n = (double)s.cols, k = (double)s.depth;

@@ -8,6 +8,7 @@
 #define DLT_BACKEND_CPU_REF_H
 
 #include "backend/cpu/kernel.h"
+#include "base/half.h"
 
 #if defined(__GNUC__)
 #define DLT_REF_INLINE static inline __attribute__((always_inline))
@@ -16,12 +17,6 @@
 #endif
 
 /* ---- elements ---- */
-
-float dlt_ref_from_f16(uint16_t bits);
-float dlt_ref_from_bf16(uint16_t bits);
-/* nearest, ties to even */
-uint16_t dlt_ref_to_f16(float x);
-uint16_t dlt_ref_to_bf16(float x);
 
 /** Element i of a real array. */
 DLT_REF_INLINE double dlt_ref_get(const void *at, dlt_dtype type, int64_t i)
@@ -32,9 +27,9 @@ DLT_REF_INLINE double dlt_ref_get(const void *at, dlt_dtype type, int64_t i)
     case DLT_F64:
         return ((const double *)at)[i];
     case DLT_BF16:
-        return (double)dlt_ref_from_bf16(((const uint16_t *)at)[i]);
+        return (double)dlt_bf16_to_float(((const uint16_t *)at)[i]);
     default:
-        return (double)dlt_ref_from_f16(((const uint16_t *)at)[i]);
+        return (double)dlt_f16_to_float(((const uint16_t *)at)[i]);
     }
 }
 
@@ -48,10 +43,10 @@ DLT_REF_INLINE void dlt_ref_put(void *at, dlt_dtype type, int64_t i, double x)
         ((double *)at)[i] = x;
         break;
     case DLT_BF16:
-        ((uint16_t *)at)[i] = dlt_ref_to_bf16((float)x);
+        ((uint16_t *)at)[i] = dlt_float_to_bf16((float)x);
         break;
     default:
-        ((uint16_t *)at)[i] = dlt_ref_to_f16((float)x);
+        ((uint16_t *)at)[i] = dlt_float_to_f16((float)x);
     }
 }
 

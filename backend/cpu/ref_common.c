@@ -6,64 +6,6 @@
 
 /* ---- elements ---- */
 
-static float float_of_bits(uint32_t bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-static uint32_t bits_of_float(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-float dlt_ref_from_bf16(uint16_t bits)
-{
-    return float_of_bits((uint32_t)bits << 16);
-}
-
-uint16_t dlt_ref_to_bf16(float x)
-{
-    const uint32_t bits = bits_of_float(x);
-    if (x != x) {
-        return (uint16_t)(bits >> 16 | 0x40u); /* a quiet NaN, whatever is cut off */
-    }
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-
-float dlt_ref_from_f16(uint16_t bits)
-{
-    const uint32_t sign = (uint32_t)(bits & 0x8000u) << 16, exponent = bits >> 10 & 31u, fraction = bits & 0x3ffu;
-    if (exponent == 31) {
-        return float_of_bits(sign | 0x7f800000u | fraction << 13);
-    }
-    if (exponent == 0) {
-        const float magnitude = (float)fraction * 0x1p-24f;
-        return sign != 0 ? -magnitude : magnitude;
-    }
-    return float_of_bits(sign | (exponent + 112) << 23 | fraction << 13);
-}
-
-uint16_t dlt_ref_to_f16(float x)
-{
-    const uint32_t bits = bits_of_float(x), sign = bits >> 16 & 0x8000u;
-    const float magnitude = fabsf(x);
-    if (x != x) {
-        return (uint16_t)(sign | 0x7e00u);
-    }
-    if (magnitude >= 65520.0f) {
-        return (uint16_t)(sign | 0x7c00u);
-    }
-    if (magnitude < 0x1p-14f) { /* units of 2^-24; 1024 of them are the smallest normal number */
-        return (uint16_t)(sign | (uint32_t)nearbyintf(magnitude * 0x1p24f));
-    }
-    const uint32_t value = bits & 0x7fffffffu, rounded = value + 0xfffu + (value >> 13 & 1u);
-    return (uint16_t)(sign | ((rounded >> 13) - (112u << 10)));
-}
-
 int64_t dlt_ref_get_integer(const void *at, dlt_dtype type, int64_t i)
 {
     switch (type) {

@@ -2,6 +2,7 @@
 #ifndef DLT_IO_DATA_CONVERT_H
 #define DLT_IO_DATA_CONVERT_H
 
+#include "base/half.h"
 #include "base/tensor.h"
 
 /**
@@ -13,9 +14,5 @@
 size_t dlt_convert(dlt_dtype from, const void *in, dlt_dtype to, void *out, size_t count);
 /** Element i as a double (an int64 beyond 2^53 is rounded). */
 double dlt_element_value(dlt_dtype dtype, const void *at, size_t i);
-float dlt_f16_to_float(uint16_t bits);
-uint16_t dlt_float_to_f16(float value);
-float dlt_bf16_to_float(uint16_t bits);
-uint16_t dlt_float_to_bf16(float value);
 
 #endif
