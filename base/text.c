@@ -423,3 +423,30 @@ void dlt_snake_case(const char *name, char *text, size_t room)
     }
     text[at] = '\0';
 }
+
+void dlt_buf_wrap(dlt_buf *out, const char *text, int at, int columns, int width)
+{
+    bool first = true;
+    while (*text != '\0') {
+        if (*text == '\n') { /* a new paragraph */
+            dlt_buf_printf(out, "\n\n%*s", columns, "");
+            at = columns;
+            first = true;
+            text++;
+            continue;
+        }
+        const int word = (int)strcspn(text, " \n");
+        if (!first && at + 1 + word > width) {
+            dlt_buf_printf(out, "\n%*s", columns, "");
+            at = columns;
+        } else if (!first) {
+            dlt_buf_char(out, ' ');
+            at++;
+        }
+        dlt_buf_append(out, text, (size_t)word);
+        at += word;
+        first = false;
+        text += word;
+        text += strspn(text, " ");
+    }
+}

@@ -23,6 +23,11 @@ void dlt_buf_append(dlt_buf *buf, const char *text, size_t bytes);
 void dlt_buf_string(dlt_buf *buf, const char *text);
 void dlt_buf_char(dlt_buf *buf, char c);
 void dlt_buf_printf(dlt_buf *buf, const char *fmt, ...) DLT_PRINTF(2, 3);
+/**
+ * Appends text broken at blanks to lines of `width`, those after the first indented by `columns`; `at` is where the first one starts.
+ * A line feed in the text begins a new paragraph.
+ */
+void dlt_buf_wrap(dlt_buf *buf, const char *text, int at, int columns, int width);
 void dlt_buf_vprintf(dlt_buf *buf, const char *fmt, va_list args) DLT_PRINTF(2, 0);
 /** Appends text with control bytes and invalid UTF-8 as \xNN, so that input cannot steer a terminal. */
 void dlt_buf_escaped(dlt_buf *buf, const char *text, size_t bytes);

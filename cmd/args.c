@@ -245,35 +245,6 @@ dlt_status dlt_args_parse(const dlt_command *command, int count, const char *con
 
 /* ---- usage ---- */
 
-/* Appends text broken at blanks, lines after the first indented by `columns`; `at` is where the first one
- * starts. */
-static void wrap(const char *text, int at, int columns, int width, dlt_buf *out)
-{
-    bool first = true;
-    while (*text != '\0') {
-        if (*text == '\n') { /* a new paragraph */
-            dlt_buf_printf(out, "\n\n%*s", columns, "");
-            at = columns;
-            first = true;
-            text++;
-            continue;
-        }
-        const int word = (int)strcspn(text, " \n");
-        if (!first && at + 1 + word > width) {
-            dlt_buf_printf(out, "\n%*s", columns, "");
-            at = columns;
-        } else if (!first) {
-            dlt_buf_char(out, ' ');
-            at++;
-        }
-        dlt_buf_append(out, text, (size_t)word);
-        at += word;
-        first = false;
-        text += word;
-        text += strspn(text, " ");
-    }
-}
-
 /* "-o, --override KEY=VALUE" */
 static void flag_text(const dlt_flag *flag, dlt_buf *out)
 {
@@ -299,7 +270,7 @@ void dlt_usage_command(const dlt_command *command, int width, dlt_buf *out)
     const bool flags = command->flags != NULL && command->flags[0].name != NULL;
     dlt_buf_printf(out, "usage: dltrain %s%s%s%s\n\n", command->name, flags ? " [FLAG...]" : "",
                    command->arguments[0] != '\0' ? " " : "", command->arguments);
-    wrap(command->text, 0, 0, width, out);
+    dlt_buf_wrap(out, command->text, 0, 0, width);
     dlt_buf_char(out, '\n');
     if (flags) {
         dlt_buf_char(out, '\n');
@@ -314,7 +285,7 @@ void dlt_usage_command(const dlt_command *command, int width, dlt_buf *out)
         } else {
             dlt_buf_printf(out, "%*s", (int)(COLUMN - left.length), "");
         }
-        wrap(f->doc, COLUMN, COLUMN, width, out);
+        dlt_buf_wrap(out, f->doc, COLUMN, COLUMN, width);
         dlt_buf_char(out, '\n');
         dlt_buf_finish(&left, out);
     }
@@ -338,7 +309,7 @@ void dlt_usage_program(int width, dlt_buf *out)
         dlt_buf left = {0};
         dlt_buf_printf(&left, "%s %s", commands[i]->name, commands[i]->arguments);
         dlt_buf_printf(out, "  %-*s  ", column, dlt_buf_text(&left));
-        wrap(commands[i]->doc, column + 4, column + 4, width, out);
+        dlt_buf_wrap(out, commands[i]->doc, column + 4, column + 4, width);
         dlt_buf_char(out, '\n');
         dlt_buf_finish(&left, out);
     }

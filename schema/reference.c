@@ -6,28 +6,6 @@
 
 #include <string.h>
 
-/* Appends text broken at blanks to lines of `width`, those after the first indented by `columns`; `at` is
- * where the first one starts. */
-static void wrap(const char *text, int at, int columns, int width, dlt_buf *out)
-{
-    bool first = true;
-    while (*text != '\0') {
-        const int word = (int)strcspn(text, " ");
-        if (!first && at + 1 + word > width) {
-            dlt_buf_printf(out, "\n%*s", columns, "");
-            at = columns;
-        } else if (!first) {
-            dlt_buf_char(out, ' ');
-            at++;
-        }
-        dlt_buf_append(out, text, (size_t)word);
-        at += word;
-        first = false;
-        text += word;
-        text += strspn(text, " ");
-    }
-}
-
 /* One key of a table, with the three of a weight written out. */
 typedef struct row {
     const char *key, *def, *doc;
@@ -126,9 +104,9 @@ static void write_row(void *context, const row *r)
     const size_t start = w->out->length;
     dlt_buf_printf(w->out, "%-*s  %-*s  ", w->key_width, r->key, w->def_width, shown_default(r));
     const int at = (int)(w->out->length - start);
-    wrap(dlt_buf_text(&allowed), at, column, w->width, w->out);
+    dlt_buf_wrap(w->out, dlt_buf_text(&allowed), at, column, w->width);
     dlt_buf_printf(w->out, "\n%*s", column, "");
-    wrap(r->doc, column, column, w->width, w->out);
+    dlt_buf_wrap(w->out, r->doc, column, column, w->width);
     dlt_buf_char(w->out, '\n');
     dlt_buf_finish(&allowed, w->out);
 }
@@ -209,7 +187,7 @@ void dlt_reference_category(const dlt_category *category, int width, dlt_buf *ou
         }
         const size_t start = out->length;
         dlt_buf_printf(out, "%-*s  ", column, kind->name);
-        wrap(kind->doc, (int)(out->length - start), column + 2, width, out);
+        dlt_buf_wrap(out, kind->doc, (int)(out->length - start), column + 2, width);
         dlt_buf_char(out, '\n');
     }
     if (category->count == 0) {
@@ -298,7 +276,7 @@ static bool write_own_key(const char *word, int width, dlt_buf *out)
     for (size_t i = 0; i < DLT_COUNT(keys); i++) {
         if (strcmp(word, keys[i][0]) == 0) {
             dlt_buf_printf(out, "%s, at the top of a model file\n\n    %s\n\n", keys[i][0], keys[i][1]);
-            wrap(keys[i][2], 0, 0, width, out);
+            dlt_buf_wrap(out, keys[i][2], 0, 0, width);
             dlt_buf_char(out, '\n');
             return true;
         }
