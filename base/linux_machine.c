@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <gnu/libc-version.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,4 +88,9 @@ void dlt_processor_name(char *text, size_t room)
     const char *name = line != NULL ? strchr(line, ':') : NULL;
     snprintf(text, room, "%.*s", name != NULL ? (int)strcspn(name + 2, "\n") : 0,
              name != NULL ? name + 2 : "");
+}
+
+const char *dlt_libc_version(void)
+{
+    return gnu_get_libc_version();
 }

@@ -14,5 +14,7 @@ int64_t dlt_memory_available(void);
 /** "Linux 6.1.0-18-amd64", "AMD EPYC 7R13 Processor": empty if not known. */
 void dlt_kernel_name(char *text, size_t room);
 void dlt_processor_name(char *text, size_t room);
+/** Version of the C library, whose mathematical functions serve where speed does not matter: "2.36". */
+const char *dlt_libc_version(void);
 
 #endif

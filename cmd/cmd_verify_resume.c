@@ -4,8 +4,8 @@
  * Everything is done by `dltrain fit` in processes of their own, in a folder that is removed afterwards: one
  * run without a stop, then for each kind of stop a run that is stopped there and resumed in a new process.
  * The final files are compared bit for bit. */
-#define _XOPEN_SOURCE 700 /* nftw */
 #include "cmd/args.h"
+#include "cmd/fit_process.h"
 #include "cmd/write_out.h"
 #include "io/file.h"
 #include "schema/spec.h"
@@ -14,24 +14,17 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "base/json.h"
+#include "base/rng.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
 #include <math.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 typedef struct verify_options {
-    dlt_opt_int epochs, steps, threads;
+    dlt_opt_int epochs, steps, threads, random, seed;
     const char *device, *folder;
     bool keep;
     dlt_strings overrides;
@@ -41,11 +34,11 @@ enum {
     DEFAULT_EPOCHS = 3,
     DEFAULT_STEPS = 6,
     DEFAULT_VALIDATION = 2,
-    MAX_WORDS = 256,
+    DEFAULT_RANDOM = 1,
     LOG_LIMIT = 1 << 24,
     MOST_STOPS = 6,
-    SAVED_AND_STOPPED = 75,
-    KILLED = -1
+    MOST_RANDOM = 1000,
+    SAVED_AND_STOPPED = 75
 };
 static const dlt_pos nowhere = {0};
 
@@ -54,6 +47,10 @@ static const dlt_flag flags[] = {
                "epochs of each run; default: 3, or the file's if fewer"),
     DLT_NUMBER(verify_options, steps, "steps", '\0', 1, INT32_MAX, "N",
                "steps of each epoch; default: 6, or the file's if fewer"),
+    DLT_NUMBER(verify_options, random, "random", '\0', 0, MOST_RANDOM, "N",
+               "runs that are stopped twice at random steps; default: 1"),
+    DLT_NUMBER(verify_options, seed, "seed", '\0', 0, INT64_MAX, "N",
+               "of those steps; default: another one each time, which is told"),
     DLT_TEXT(verify_options, device, "device", '\0', DLT_FLAG_TEXT, "DEVICE",
              "cpu, cuda, cuda:N or auto; default: the model file's"),
     DLT_NUMBER(verify_options, threads, "threads", 't', 1, 1024, "N",
@@ -69,11 +66,11 @@ static const dlt_flag flags[] = {
 typedef struct proof {
     const dlt_command_call *call;
     const verify_options *options;
-    const dlt_spec *spec;
-    const char *folder;            /* with all runs */
-    const char *files;             /* in it: what callbacks of the run that is under way write */
-    const char *common[MAX_WORDS]; /* arguments of every fit */
-    int common_count;
+    const dlt_run_spec *run;
+    const dlt_spec *spec; /* of `run` */
+    const char *folder;   /* with all runs */
+    const char *files;    /* in it: what callbacks of the run that is under way write */
+    dlt_fit_words common; /* of every fit */
     int failed;
 } proof;
 
@@ -82,91 +79,37 @@ typedef struct stop {
     const char *what;
     const char *flag;
     int64_t at;
-    int code; /* with which the fit has to end */
+    int code;     /* with which the fit has to end */
+    int64_t then; /* once resumed, it is stopped again after this step; 0: it is not */
 } stop;
-
-static void add(proof *p, const char *word)
-{
-    if (p->common_count < MAX_WORDS - 12) {
-        p->common[p->common_count++] = word;
-    }
-}
 
 /* ---- processes ---- */
 
-/* Runs `dltrain fit` into the run directory `run`, with one more flag if given; *code is its exit code, -1 if
- * it was killed. */
-static dlt_status run_fit(const proof *p, const char *run, const stop *s, bool first, int *code)
+static const char *log_of(const proof *p, const char *run)
 {
-    char number[32];
-    const char *words[MAX_WORDS];
-    int n = 0;
-    posix_spawn_file_actions_t actions;
-    pid_t child = 0;
-    memcpy(words, p->common, (size_t)p->common_count * sizeof *words);
-    n = p->common_count;
-    words[n++] = "--run";
-    words[n++] = run;
-    if (!first) {
-        words[n++] = "--exact";
-    }
-    if (s != NULL) {
-        snprintf(number, sizeof number, "%lld", (long long)s->at);
-        words[n++] = s->flag;
-        words[n++] = number;
-    }
-    words[n] = NULL;
-    const char *log = dlt_arena_printf(p->call->arena, "%s.txt", run);
-    if (log == NULL || posix_spawn_file_actions_init(&actions) != 0) {
-        return dlt_fail_memory(p->call->diag);
-    }
-    int error = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    error = error == 0
-                ? posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0666)
-                : error;
-    error = error == 0 ? posix_spawn_file_actions_adddup2(&actions, 1, 2) : error;
-    error = error == 0 ? posix_spawn(&child, "/proc/self/exe", &actions, NULL, (char *const *)words, environ)
-                       : error;
-    posix_spawn_file_actions_destroy(&actions);
-    if (error != 0) {
-        return dlt_fail(p->call->diag, DLT_E_INTERNAL, nowhere, "cannot start another dltrain: %s",
-                        strerror(error));
-    }
-    int status = 0;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-    }
-    *code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    return dlt_stop_requested() != DLT_REQUEST_NONE ? DLT_E_STOPPED : DLT_OK;
+    return dlt_arena_printf(p->call->arena, "%s.txt", run);
 }
 
-/* What a fit said, for the user: it failed where it should not. */
 static dlt_status tell_failure(const proof *p, const char *run, int code, const char *when)
 {
-    char *text = NULL;
-    size_t bytes = 0;
-    dlt_buf shown = {0};
-    const char *log = dlt_arena_printf(p->call->arena, "%s.txt", run);
-    if (log != NULL &&
-        dlt_file_load(log, LOG_LIMIT, DLT_E_INTERNAL, nowhere, &text, &bytes, p->call->diag) == DLT_OK) {
-        const size_t from = bytes > 2000 ? bytes - 2000 : 0;
-        dlt_buf_append(&shown, text + from, bytes - from);
-        dlt_free(text);
-    }
-    fputs(dlt_buf_text(&shown), stderr);
-    dlt_buf_release(&shown);
-    return dlt_fail(p->call->diag,
-                    code == 2   ? DLT_E_CONFIG
-                    : code == 4 ? DLT_E_DATA
-                                : DLT_E_INTERNAL,
-                    nowhere, "fit ended with %d %s; what it said stands above", code, when);
+    return dlt_fit_failed(log_of(p, run), code, when, p->call->diag);
 }
 
-static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *where)
+/* Runs `dltrain fit` into the run directory `run`, with one more flag if given; *code is its exit code. */
+static dlt_status run_fit(const proof *p, const char *run, const stop *s, bool first, int *code)
 {
-    (void)status;
-    (void)type;
-    (void)where;
-    return remove(path);
+    dlt_fit_words words = p->common;
+    pid_t child = 0;
+    dlt_fit_words_flag(&words, "--run", run);
+    if (!first) {
+        dlt_fit_words_add(&words, "--exact");
+    }
+    if (s != NULL) {
+        dlt_fit_words_flag(&words, s->flag, dlt_arena_printf(words.arena, "%lld", (long long)s->at));
+    }
+    DLT_TRY(dlt_fit_start(&words, log_of(p, run), &child, p->call->diag));
+    *code = dlt_fit_wait(child);
+    return dlt_stop_requested() != DLT_REQUEST_NONE ? DLT_E_STOPPED : DLT_OK;
 }
 
 /* ---- what to compare with ---- */
@@ -204,39 +147,6 @@ static dlt_status read_epochs(proof *p, const char *run, int64_t *step_at_end, i
 
 /* ---- the files of callbacks ---- */
 
-/* Sends the files that callbacks write into the folder of the proof: those that the model file names are the
- * user's and stay as they are, and each run has to write its own. */
-static void redirect_callbacks(proof *p)
-{
-    const dlt_items *callbacks = &p->spec->fit.callbacks;
-    for (size_t i = 0; i < callbacks->count; i++) {
-        const dlt_item *item = callbacks->at[i];
-        for (const dlt_field *f = item->kind->fields; f != NULL && f->name != NULL; f++) {
-            const char *path = NULL;
-            dlt_buf quoted = {0};
-            if (f->type != DLT_FIELD_PATH) {
-                continue;
-            }
-            memcpy(&path, (const char *)item->params + f->offset, sizeof path);
-            if (path == NULL) {
-                continue;
-            }
-            dlt_buf_printf(&quoted, "fit.callbacks[%zu].%s='", i, f->name);
-            const char *parts[] = {p->files, dlt_arena_printf(p->call->arena, "/%zu-", i),
-                                   dlt_path_base(path)};
-            for (size_t k = 0; k < DLT_COUNT(parts); k++) {
-                for (const char *c = parts[k]; c != NULL && *c != '\0'; c++) {
-                    dlt_buf_string(&quoted, *c == '\'' ? "''" : (const char[]){*c, '\0'});
-                }
-            }
-            dlt_buf_char(&quoted, '\'');
-            add(p, "-o");
-            add(p, dlt_arena_string(p->call->arena, dlt_buf_text(&quoted)));
-            dlt_buf_release(&quoted);
-        }
-    }
-}
-
 static const char *files_of(const proof *p, const char *run)
 {
     return dlt_arena_printf(p->call->arena, "%s/callbacks", run);
@@ -270,15 +180,22 @@ static dlt_status prove(proof *p, const char *whole, const stop *s, int index)
     DLT_TRY(run_fit(p, run, s, true, &code));
     if (code != s->code) {
         return tell_failure(p, run, code,
-                            s->code == KILLED ? "where it should have been killed"
+                            s->code == DLT_FIT_KILLED ? "where it should have been killed"
                                               : "where it should have saved and stopped");
+    }
+    if (s->then > 0) {
+        const stop again = {.flag = s->flag, .at = s->then};
+        DLT_TRY(run_fit(p, run, &again, false, &code));
+        if (code != s->code) {
+            return tell_failure(p, run, code, "where it should have saved and stopped once more");
+        }
     }
     DLT_TRY(run_fit(p, run, NULL, false, &code));
     if (code != 0) {
         return tell_failure(p, run, code, "when it was resumed");
     }
     DLT_TRY(keep_files(p, run));
-    dlt_status status = dlt_runs_compare(whole, run, &c, &differences, p->call->diag);
+    dlt_status status = dlt_runs_compare(p->run, whole, run, true, &c, &differences, p->call->diag);
     const char *files = files_of(p, run), *expected = files_of(p, whole);
     if (status == DLT_OK) {
         status = files != NULL && expected != NULL
@@ -338,9 +255,31 @@ static int plan_stops(const proof *p, const int64_t *ends, int64_t count, int64_
     if (saved > 0) {
         list[n++] =
             (stop){dlt_arena_printf(arena, "killed one step after the save of step %lld", (long long)saved),
-                   "--die-after", saved, KILLED};
+                   "--die-after", saved, DLT_FIT_KILLED};
     }
     return n;
+}
+
+/* A place in [from, to], each as likely as the other. */
+static int64_t draw(uint64_t seed, uint64_t number, int64_t from, int64_t to)
+{
+    const uint32_t stream = dlt_fnv1a("verify-resume");
+    return from + (int64_t)(dlt_random_bits(seed, stream, number, 0) % (uint64_t)(to - from + 1));
+}
+
+/* Runs that are stopped at random steps, and, where steps are left, once more later. Fills `list` with
+ * `count` of them. */
+static void draw_stops(const proof *p, uint64_t seed, int64_t end, int count, stop *list)
+{
+    for (int i = 0; i < count; i++) {
+        const int64_t at = draw(seed, 2 * (uint64_t)i, 1, end - 1);
+        const int64_t then = at < end - 1 ? draw(seed, 2 * (uint64_t)i + 1, at + 1, end - 1) : 0;
+        const char *what = then > 0 ? dlt_arena_printf(p->call->arena, "stopped after steps %lld and %lld, at random",
+                                                       (long long)at, (long long)then)
+                                    : dlt_arena_printf(p->call->arena, "stopped after step %lld, at random",
+                                                       (long long)at);
+        list[i] = (stop){what, "--stop-after", at, SAVED_AND_STOPPED, then};
+    }
 }
 
 static dlt_status prove_all(proof *p)
@@ -348,11 +287,13 @@ static dlt_status prove_all(proof *p)
     enum { MOST = 1024 };
     int64_t ends[MOST], count = 0, cut = -1;
     int code = 0;
-    stop list[MOST_STOPS];
+    const int random = p->options->random.set ? (int)p->options->random.value : DEFAULT_RANDOM;
+    const uint64_t seed = p->options->seed.set ? (uint64_t)p->options->seed.value : (uint64_t)dlt_clock_ns();
     dlt_arena *arena = p->call->arena;
     const char *whole = dlt_arena_printf(arena, "%s/whole", p->folder);
+    stop *list = dlt_arena_alloc(arena, (size_t)(MOST_STOPS + random), sizeof *list);
     const int64_t start = dlt_clock_ns();
-    if (whole == NULL) {
+    if (whole == NULL || list == NULL) {
         return dlt_fail_memory(p->call->diag);
     }
     DLT_TRY(run_fit(p, whole, NULL, true, &code));
@@ -368,7 +309,12 @@ static dlt_status prove_all(proof *p)
     printf("not stopped: %lld epoch%s, %lld steps, %.1f s\n", (long long)count, count == 1 ? "" : "s",
            (long long)ends[count - 1], dlt_seconds_since(start));
     fflush(stdout);
-    const int stops = plan_stops(p, ends, count, cut, list);
+    int stops = plan_stops(p, ends, count, cut, list);
+    if (random > 0 && ends[count - 1] > 1) {
+        printf("seed of the random stops: %llu\n", (unsigned long long)seed);
+        draw_stops(p, seed, ends[count - 1], random, list + stops);
+        stops += random;
+    }
     if (dlt_arena_failed(arena)) {
         return dlt_fail_memory(p->call->diag);
     }
@@ -394,34 +340,27 @@ static void fill_common(proof *p)
                                ? fit->initial_epoch + DEFAULT_EPOCHS
                                : fit->epochs;
     const int64_t steps = o->steps.set ? o->steps.value : DEFAULT_STEPS;
-    add(p, "dltrain");
-    add(p, "fit");
-    add(p, p->call->arguments.at[0]);
-    add(p, "--verbose");
-    add(p, "2");
+    dlt_fit_words w = dlt_fit_words_begin(arena, p->call->arguments.at[0]);
+    dlt_fit_words_flag(&w, "--verbose", "2");
     for (size_t i = 0; i < o->overrides.count; i++) {
-        add(p, "-o");
-        add(p, o->overrides.at[i]);
+        dlt_fit_words_flag(&w, "-o", o->overrides.at[i]);
     }
-    add(p, "-o");
-    add(p, dlt_arena_printf(arena, "fit.epochs=%lld", (long long)epochs));
+    dlt_fit_words_flag(&w, "-o", dlt_arena_printf(arena, "fit.epochs=%lld", (long long)epochs));
     if (!fit->steps_per_epoch.set || fit->steps_per_epoch.value > steps || o->steps.set) {
-        add(p, "-o");
-        add(p, dlt_arena_printf(arena, "fit.steps_per_epoch=%lld", (long long)steps));
+        dlt_fit_words_flag(&w, "-o", dlt_arena_printf(arena, "fit.steps_per_epoch=%lld", (long long)steps));
     }
     if (p->spec->data.validation != NULL &&
         (!fit->validation_steps.set || fit->validation_steps.value > DEFAULT_VALIDATION)) {
-        add(p, "-o");
-        add(p, dlt_arena_printf(arena, "fit.validation_steps=%d", DEFAULT_VALIDATION));
+        dlt_fit_words_flag(&w, "-o", dlt_arena_printf(arena, "fit.validation_steps=%d", DEFAULT_VALIDATION));
     }
     if (o->device != NULL) {
-        add(p, "--device");
-        add(p, o->device);
+        dlt_fit_words_flag(&w, "--device", o->device);
     }
     if (o->threads.set) {
-        add(p, "--threads");
-        add(p, dlt_arena_printf(arena, "%lld", (long long)o->threads.value));
+        dlt_fit_words_flag(&w, "--threads", dlt_arena_printf(arena, "%lld", (long long)o->threads.value));
     }
+    dlt_fit_words_redirect(&w, p->spec, p->files);
+    p->common = w;
 }
 
 static dlt_status run(const dlt_command_call *call)
@@ -436,10 +375,7 @@ static dlt_status run(const dlt_command_call *call)
     if (folder == NULL || p == NULL) {
         return dlt_fail_memory(call->diag);
     }
-    if (o->overrides.count > (MAX_WORDS - 64) / 2) {
-        return dlt_fail(call->diag, DLT_E_CONFIG, nowhere, "more than %d overrides", (MAX_WORDS - 64) / 2);
-    }
-    *p = (proof){.call = call, .options = o, .spec = &spec->value};
+    *p = (proof){.call = call, .options = o, .run = spec, .spec = &spec->value};
     if (mkdtemp(folder) == NULL) {
         return dlt_fail(call->diag, DLT_E_OUTPUT, nowhere, "cannot make a folder in '%s': %s", place,
                         strerror(errno));
@@ -449,13 +385,12 @@ static dlt_status run(const dlt_command_call *call)
     p->files = dlt_arena_printf(call->arena, "%s/callbacks", absolute != NULL ? absolute : folder);
     dlt_free(absolute);
     fill_common(p);
-    redirect_callbacks(p);
     dlt_signals_install(NULL);
     const dlt_status status = dlt_arena_failed(call->arena) ? dlt_fail_memory(call->diag) : prove_all(p);
     if (o->keep) {
         printf("kept: %s\n", folder);
     } else {
-        nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        dlt_remove_folder(folder);
     }
     return status;
 }
@@ -474,8 +409,8 @@ const dlt_command dlt_command_verify_resume = {
     .options_size = sizeof(verify_options),
     .text = "Fits the model without a stop, then once for each kind of stop: in mid-epoch, at an epoch's "
             "end, during validation, after the "
-            "learning rate was cut where that happens, and by a kill after a save; each is resumed in a new "
-            "process. Weights, optimizer, "
+            "learning rate was cut where that happens, by a kill after a save, and twice at random steps; each "
+            "is resumed in a new process. Weights, optimizer, "
             "state, progress, logs and what callbacks write must come "
             "out equal bit for bit. Ends with 1 if they do not.\n"
             "The runs are short (--epochs, --steps) and are made in a temporary folder.",

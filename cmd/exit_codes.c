@@ -51,6 +51,16 @@ int dlt_exit_code_of(dlt_status status)
     }
 }
 
+dlt_status dlt_status_of_exit(int code)
+{
+    for (dlt_status status = DLT_E_CONFIG; status < DLT_E_INTERNAL; status++) {
+        if (dlt_exit_code_of(status) == code) {
+            return status;
+        }
+    }
+    return DLT_E_INTERNAL;
+}
+
 const char *dlt_status_word(dlt_status status)
 {
     switch (status) {

@@ -13,6 +13,8 @@ typedef struct dlt_exit_code {
 const dlt_exit_code *dlt_exit_codes(void);
 /** The exit code of a status. */
 int dlt_exit_code_of(dlt_status status);
+/** The status that an exit code of ours stands for; DLT_E_INTERNAL for any other. */
+dlt_status dlt_status_of_exit(int code);
 /** The word of a status for machines: "config", "data"; "" for DLT_OK. */
 const char *dlt_status_word(dlt_status status);
 

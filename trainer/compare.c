@@ -7,6 +7,8 @@
 #include "io/file.h"
 #include "io/h5/checkpoint.h"
 #include "trainer/rundir.h"
+#include "trainer/session.h"
+#include "trainer/variables.h"
 
 #include <dirent.h>
 #include <string.h>
@@ -41,9 +43,58 @@ static bool note_difference(dlt_comparison *c)
     return c->differences++ < MOST_SHOWN;
 }
 
-/* "  /optimizer/vars/3: 12 of 640 elements differ, the first at 7: 0.1 and 0.2" */
-static void put_difference(const dlt_checkpoint_entry *e, const char *a, const char *b, dlt_buf *out)
+/* What is being compared. */
+typedef struct comparing {
+    const dlt_run_spec *spec; /* NULL: places are not known */
+    bool callbacks;           /* what they remember too */
+    dlt_session *session;     /* made at the first difference */
+    const dlt_saved *list;    /* its arrays */
+    int count;
+    dlt_comparison *found;
+    dlt_buf *out;
+    dlt_diag *diag;
+} comparing;
+
+/* What a run was trained with and on is no part of what came out of it: the paths of callbacks' files stand there. */
+static bool is_compared(const comparing *c, const char *path)
 {
+    return strcmp(path, "/dltrain/config") != 0 && strcmp(path, "/dltrain/device") != 0 &&
+           (c->callbacks || !starts_with(path, "/dltrain/callbacks/"));
+}
+
+/* Opens the model to see which arrays belong to which layer. What cannot be found out is left out. */
+static void find_places(comparing *c)
+{
+    const dlt_session_options options = {.depth = DLT_DEPTH_SCAN, .train = true};
+    dlt_diag *unheard = dlt_diag_create();
+    if (unheard != NULL && dlt_session_open(c->spec, &options, &c->session, unheard) == DLT_OK &&
+        dlt_saved_list(c->session->arena, c->session->engine->variables, c->session->spec->optimizer,
+                       DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER | DLT_SAVED_STATE, &c->list, &c->count,
+                       unheard) != DLT_OK) {
+        c->count = 0;
+    }
+    dlt_diag_destroy(unheard);
+    c->spec = NULL;
+}
+
+/* ", dense/kernel at model.yaml:7:5" behind the path of an array, where the model file has a place for it. */
+static void put_place(comparing *c, const char *path)
+{
+    if (c->spec != NULL) {
+        find_places(c);
+    }
+    for (int i = 0; i < c->count; i++) {
+        const dlt_variable *v = c->list[i].part != NULL ? c->list[i].part : c->list[i].variable;
+        if (strcmp(c->list[i].path, path + (path[0] == '/')) == 0 && v->pos.line > 0) {
+            dlt_buf_printf(c->out, " (%s, %s:%u:%u)", v->path, v->pos.file, v->pos.line, v->pos.column);
+        }
+    }
+}
+
+/* "  /optimizer/vars/3 (dense/kernel, model.yaml:7:5): 12 of 640 elements differ, the first at 7: 0.1 and 0.2" */
+static void put_difference(comparing *c, const dlt_checkpoint_entry *e, const char *a, const char *b)
+{
+    dlt_buf *out = c->out;
     const size_t size = dlt_dtype_size(e->dtype);
     const int64_t count = dlt_shape_count(&e->shape);
     int64_t differing = 0, first = -1;
@@ -66,18 +117,21 @@ static void put_difference(const dlt_checkpoint_entry *e, const char *a, const c
     char x[40], y[40];
     dlt_format_double(dlt_element_value(e->dtype, a, (size_t)first), x, sizeof x);
     dlt_format_double(dlt_element_value(e->dtype, b, (size_t)first), y, sizeof y);
-    dlt_buf_printf(out, "  %s: %lld of %lld elements differ, the first at %lld: %s and %s\n", e->path,
-                   (long long)differing, (long long)count, (long long)first, x, y);
+    dlt_buf_printf(out, "  %s", e->path);
+    put_place(c, e->path);
+    dlt_buf_printf(out, ": %lld of %lld elements differ, the first at %lld: %s and %s\n", (long long)differing,
+                   (long long)count, (long long)first, x, y);
 }
 
-static dlt_status compare_entry(dlt_checkpoint *a, dlt_checkpoint *b, const dlt_checkpoint_entry *e,
-                                dlt_comparison *c, dlt_buf *out, dlt_diag *diag)
+static dlt_status compare_entry(comparing *c, dlt_checkpoint *a, dlt_checkpoint *b,
+                                const dlt_checkpoint_entry *e)
 {
+    dlt_diag *diag = c->diag;
     const dlt_checkpoint_entry *other = dlt_checkpoint_find(b, e->path);
-    count_entry(e->path, c);
+    count_entry(e->path, c->found);
     if (other == NULL || other->dtype != e->dtype || !dlt_shape_equal(&other->shape, &e->shape)) {
-        if (note_difference(c)) {
-            dlt_buf_printf(out, "  %s: %s\n", e->path, other == NULL ? "missing" : "another type or shape");
+        if (note_difference(c->found)) {
+            dlt_buf_printf(c->out, "  %s: %s\n", e->path, other == NULL ? "missing" : "another type or shape");
         }
         return DLT_OK;
     }
@@ -86,25 +140,27 @@ static dlt_status compare_entry(dlt_checkpoint *a, dlt_checkpoint *b, const dlt_
     dlt_status status = x != NULL && y != NULL ? DLT_OK : dlt_fail_memory(diag);
     status = status == DLT_OK ? dlt_checkpoint_read(a, e->path, e->dtype, &e->shape, x, diag) : status;
     status = status == DLT_OK ? dlt_checkpoint_read(b, e->path, e->dtype, &e->shape, y, diag) : status;
-    if (status == DLT_OK && memcmp(x, y, bytes) != 0 && note_difference(c)) {
-        put_difference(e, x, y, out);
+    if (status == DLT_OK && memcmp(x, y, bytes) != 0 && note_difference(c->found)) {
+        put_difference(c, e, x, y);
     }
     dlt_free(x);
     dlt_free(y);
     return status;
 }
 
-static dlt_status compare_checkpoints(const char *path, const char *other, dlt_comparison *c, dlt_buf *out,
-                                      dlt_diag *diag)
+static dlt_status compare_checkpoints(comparing *how, const char *path, const char *other)
 {
+    dlt_comparison *c = how->found;
+    dlt_buf *out = how->out;
+    dlt_diag *diag = how->diag;
     dlt_checkpoint *a = NULL, *b = NULL;
     dlt_status status = dlt_checkpoint_open(path, DLT_CHECKPOINT_OURS, &a, diag);
     status = status == DLT_OK ? dlt_checkpoint_open(other, DLT_CHECKPOINT_OURS, &b, diag) : status;
     for (int part = WEIGHT; part < PARTS; part++) {
         for (size_t i = 0; status == DLT_OK && i < dlt_checkpoint_count(a); i++) {
             const dlt_checkpoint_entry *e = dlt_checkpoint_at(a, i);
-            if ((int)part_of(e->path) == part) {
-                status = compare_entry(a, b, e, c, out, diag);
+            if ((int)part_of(e->path) == part && is_compared(how, e->path)) {
+                status = compare_entry(how, a, b, e);
             }
         }
     }
@@ -147,15 +203,17 @@ static dlt_status compare_files(const char *run, const char *other, const char *
     return status;
 }
 
-dlt_status dlt_runs_compare(const char *run, const char *other, dlt_comparison *comparison, dlt_buf *out,
-                            dlt_diag *diag)
+dlt_status dlt_runs_compare(const dlt_run_spec *spec, const char *run, const char *other, bool callbacks,
+                            dlt_comparison *comparison, dlt_buf *out, dlt_diag *diag)
 {
+    comparing how = {.spec = spec, .callbacks = callbacks, .found = comparison, .out = out, .diag = diag};
     dlt_arena *arena = dlt_arena_create();
     *comparison = (dlt_comparison){0};
     const char *a = arena != NULL ? dlt_final_weights_of(run, arena) : NULL;
     const char *b = arena != NULL ? dlt_final_weights_of(other, arena) : NULL;
     dlt_status status =
-        a != NULL && b != NULL ? compare_checkpoints(a, b, comparison, out, diag) : dlt_fail_memory(diag);
+        a != NULL && b != NULL ? compare_checkpoints(&how, a, b) : dlt_fail_memory(diag);
+    dlt_session_close(how.session);
     status = status == DLT_OK ? compare_files(run, other, "history.csv", comparison, out, diag) : status;
     status = status == DLT_OK ? compare_files(run, other, "metrics.jsonl", comparison, out, diag) : status;
     dlt_arena_destroy(arena);

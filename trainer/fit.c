@@ -245,10 +245,14 @@ static dlt_status find_run(fit *f)
         return DLT_OK;
     }
     if (o->resume == DLT_RESUME_FILE) {
-        if (dlt_rundir_is(o->resume_path)) {
-            DLT_TRY(dlt_rundir_info(o->resume_path, f->arena, &same, f->diag));
-            return use_run(f, o->resume_path, &same);
+        const char *there = dlt_rundir_is(o->resume_path)                            ? o->resume_path
+                            : o->run != NULL && !o->force && dlt_rundir_is(o->run) ? o->run
+                                                                                   : NULL;
+        if (there != NULL) { /* the second: this command was given before */
+            DLT_TRY(dlt_rundir_info(there, f->arena, &same, f->diag));
+            return use_run(f, there, &same);
         }
+        f->path = o->run;
         f->new_run = true;
         return dlt_checkpoint_open(o->resume_path, DLT_CHECKPOINT_OURS, &f->checkpoint, f->diag);
     }
@@ -307,7 +311,6 @@ static dlt_status write_file(fit *f, const char *file, const dlt_buf *text)
 static dlt_status write_info(fit *f, const char *state)
 {
     dlt_buf more = {0};
-    dlt_json j;
     if (f->path == NULL) {
         return DLT_OK;
     }
@@ -320,14 +323,12 @@ static dlt_status write_info(fit *f, const char *state)
     f->info.epochs_done = f->progress.epoch;
     f->info.best = f->progress.best;
     f->info.monitor = f->monitor;
-    dlt_json_init(&j, &more, 0);
-    dlt_buf_printf(&more, "\"seed\": %lld,\n  \"data_digest\": \"%s\"", (long long)f->spec->seed,
-                   f->data_digest);
+    f->info.seed = f->spec->seed;
+    f->info.data_digest = f->data_digest;
+    f->info.weights = f->result->weights_hash[0] != '\0' ? f->result->weights_hash : NULL;
+    f->info.changed = f->info.changed || f->before != NULL;
     if (f->options->argv_json != NULL) {
-        dlt_buf_printf(&more, ",\n  \"argv\": %s", f->options->argv_json);
-    }
-    if (f->result->weights_hash[0] != '\0') {
-        dlt_buf_printf(&more, ",\n  \"weights\": \"%s\"", f->result->weights_hash);
+        dlt_buf_printf(&more, "\"argv\": %s", f->options->argv_json);
     }
     const dlt_status status =
         more.failed ? dlt_fail_memory(f->diag) : dlt_rundir_set_info(f->path, &f->info, more.data, f->diag);
@@ -352,6 +353,50 @@ static dlt_status read_columns(fit *f)
     return status;
 }
 
+/* The files of a set that is not a part of train. */
+static const dlt_stamp *files_of(const fit *f, int set, size_t *count)
+{
+    const dlt_view *view = dlt_datasets_view(f->session->data, (dlt_set)set);
+    *count = 0;
+    return view != NULL && f->session->signature->sets[set].digest[0] != '\0'
+               ? dlt_dataset_stamps(view->dataset, count)
+               : NULL;
+}
+
+/* The files of all sets, for run.json. */
+static dlt_status list_data(fit *f)
+{
+    size_t count = 0, total = 0;
+    for (int set = 0; set < DLT_SET_COUNT; set++) {
+        (void)files_of(f, set, &count);
+        total += count;
+    }
+    dlt_run_file *files = dlt_arena_alloc(f->arena, total + 1, sizeof *files);
+    f->info.data = files;
+    f->info.data_count = 0;
+    for (int set = 0; set < DLT_SET_COUNT && files != NULL; set++) {
+        const dlt_stamp *stamps = files_of(f, set, &count);
+        for (size_t i = 0; i < count; i++) {
+            DLT_TRY(dlt_run_file_of(&stamps[i], f->arena, &files[f->info.data_count++], f->diag));
+        }
+    }
+    return files != NULL ? DLT_OK : dlt_fail_memory(f->diag);
+}
+
+/* What a new run begins with, for run.json. */
+static dlt_status note_origin(fit *f)
+{
+    const dlt_fit_options *o = f->options;
+    const char *start = o->resume == DLT_RESUME_FILE ? o->resume_path : o->weights;
+    f->info.origin = o->resume == DLT_RESUME_FILE ? DLT_RUN_FROM_CHECKPOINT
+                     : o->weights != NULL         ? DLT_RUN_FROM_WEIGHTS
+                                                  : DLT_RUN_FROM_CONFIG;
+    if (start != NULL && dlt_rundir_is(start)) {
+        start = dlt_final_weights_of(start, f->arena);
+    }
+    return start != NULL ? dlt_run_file_look(start, f->arena, &f->info.start, f->diag) : DLT_OK;
+}
+
 /* Makes or enters the run directory: lock, config, logs cut back to where the checkpoint was. */
 static dlt_status enter_run(fit *f)
 {
@@ -372,6 +417,10 @@ static dlt_status enter_run(fit *f)
         dlt_clock_utc(created, 32);
         f->info.created = created;
     }
+    if (f->new_run || !f->resuming) {
+        DLT_TRY(note_origin(f));
+    }
+    DLT_TRY(list_data(f));
     DLT_TRY(dlt_run_lock_take(f->path, &f->lock, f->diag));
     dlt_buf text = {0};
     dlt_spec_dump(f->run, DLT_DUMP_DEFAULTS, &text);
@@ -716,7 +765,7 @@ static dlt_status check_target(const fit *f, const char *path, dlt_diag *diag)
 
 static dlt_status write_request(const fit *f, const dlt_write_request *w, dlt_diag *diag)
 {
-    if (w->offset == 0) {
+    if (w->offset == 0) { /* it may not be there yet */
         DLT_TRY(check_target(f, w->path, diag));
         char *folder = dlt_path_folder(w->path);
         const dlt_status made =

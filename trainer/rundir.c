@@ -168,6 +168,17 @@ dlt_status dlt_rundir_create_at(const char *path, bool force, dlt_diag *diag)
 
 /* ---- run.json ---- */
 
+static const char *const origins[] = {"config", "weights", "checkpoint"};
+
+static void put_file(dlt_json *j, const dlt_run_file *file)
+{
+    dlt_json_open(j, '{');
+    dlt_json_key_string(j, "path", file->path);
+    dlt_json_key_int(j, "bytes", file->bytes);
+    dlt_json_key_string(j, "digest", file->digest);
+    dlt_json_close(j, '}');
+}
+
 dlt_status dlt_rundir_set_info(const char *path, const dlt_run_info *info, const char *more, dlt_diag *diag)
 {
     dlt_buf text = {0};
@@ -190,6 +201,23 @@ dlt_status dlt_rundir_set_info(const char *path, const dlt_run_info *info, const
     dlt_json_key_string(&j, "created", info->created);
     dlt_json_key_string(&j, "version", info->version);
     dlt_json_key_string(&j, "device", info->device);
+    dlt_json_key_int(&j, "seed", info->seed);
+    dlt_json_key_string(&j, "began_with", origins[info->origin]);
+    if (info->start.path != NULL) {
+        dlt_json_key(&j, "start");
+        put_file(&j, &info->start);
+    }
+    dlt_json_key_bool(&j, "changed", info->changed);
+    dlt_json_key_string(&j, "data_digest", info->data_digest);
+    dlt_json_key(&j, "data");
+    dlt_json_open(&j, '[');
+    for (size_t i = 0; i < info->data_count; i++) {
+        put_file(&j, &info->data[i]);
+    }
+    dlt_json_close(&j, ']');
+    if (info->weights != NULL) {
+        dlt_json_key_string(&j, "weights", info->weights);
+    }
     if (more != NULL && more[0] != '\0') {
         dlt_buf_printf(&text, ",\n  %s", more);
     }
@@ -215,6 +243,50 @@ static int64_t int_of(const dlt_yaml *map, const char *key)
     const dlt_yaml *v = dlt_yaml_get(map, key);
     int64_t n = 0;
     return v != NULL && v->type == DLT_YAML_SCALAR && dlt_parse_i64(v->text, v->length, &n) ? n : 0;
+}
+
+static dlt_run_file file_of(const dlt_yaml *map)
+{
+    return (dlt_run_file){text_of(map, "path"), int_of(map, "bytes"), text_of(map, "digest")};
+}
+
+dlt_status dlt_run_file_of(const dlt_stamp *stamp, dlt_arena *arena, dlt_run_file *file, dlt_diag *diag)
+{
+    char digest[DLT_SHA256_HEX], *path = dlt_path_absolute(stamp->path);
+    dlt_sha256_hex(stamp->sample, digest);
+    *file = (dlt_run_file){.path = path != NULL ? dlt_arena_string(arena, path) : NULL,
+                           .bytes = stamp->size,
+                           .digest = dlt_arena_string(arena, digest)};
+    dlt_free(path);
+    return file->path != NULL && file->digest != NULL ? DLT_OK : dlt_fail_memory(diag);
+}
+
+dlt_status dlt_run_file_look(const char *path, dlt_arena *arena, dlt_run_file *file, dlt_diag *diag)
+{
+    dlt_stamp stamp;
+    int fd = -1;
+    DLT_TRY(dlt_file_open_read(path, DLT_E_DATA, nowhere, &fd, NULL, diag));
+    const dlt_status status = dlt_stamp_take(fd, path, true, &stamp, diag);
+    dlt_file()->close(fd);
+    return status == DLT_OK ? dlt_run_file_of(&stamp, arena, file, diag) : status;
+}
+
+/* The files of the data; a list of something else has none. */
+static dlt_status read_files(const dlt_yaml *list, dlt_arena *arena, dlt_run_info *info, dlt_diag *diag)
+{
+    if (list == NULL || list->type != DLT_YAML_LIST || list->count == 0) {
+        return DLT_OK;
+    }
+    dlt_run_file *files = dlt_arena_alloc(arena, list->count, sizeof *files);
+    if (files == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        files[i] = file_of(list->values[i]);
+        info->data_count += files[i].path != NULL && files[i].digest != NULL && info->data_count == i;
+    }
+    info->data = files;
+    return DLT_OK;
 }
 
 dlt_status dlt_rundir_info(const char *path, dlt_arena *arena, dlt_run_info *info, dlt_diag *diag)
@@ -243,7 +315,17 @@ dlt_status dlt_rundir_info(const char *path, dlt_arena *arena, dlt_run_info *inf
                            .monitor = text_of(root, "monitor"),
                            .epochs_done = int_of(root, "epochs_done"),
                            .epochs = int_of(root, "epochs"),
-                           .best = (double)NAN};
+                           .best = (double)NAN,
+                           .seed = int_of(root, "seed"),
+                           .weights = text_of(root, "weights"),
+                           .data_digest = text_of(root, "data_digest"),
+                           .start = file_of(dlt_yaml_get(root, "start"))};
+    const char *changed = text_of(root, "changed"), *origin = text_of(root, "began_with");
+    info->changed = changed != NULL && strcmp(changed, "true") == 0;
+    for (size_t i = 0; i < DLT_COUNT(origins) && origin != NULL; i++) {
+        info->origin = strcmp(origin, origins[i]) == 0 ? (dlt_run_origin)i : info->origin;
+    }
+    DLT_TRY(read_files(dlt_yaml_get(root, "data"), arena, info, diag));
     const char *best = text_of(root, "best");
     double value = 0;
     if (best != NULL && dlt_parse_double(best, strlen(best), &value)) {

@@ -14,9 +14,29 @@
 
 #include "base/arena.h"
 #include "base/diag.h"
+#include "io/data/stamp.h"
 
 #include <stdbool.h>
 #include <stdint.h>
+
+/** A file that a run reads: enough to tell later whether it is still the same. */
+typedef struct dlt_run_file {
+    const char *path; /* absolute */
+    int64_t bytes;
+    const char *digest; /* of the size and of samples of the bytes (io/data/stamp.h), 64 hexadecimal digits */
+} dlt_run_file;
+
+/** What a stamp says of a file. Texts live in the arena. */
+dlt_status dlt_run_file_of(const dlt_stamp *stamp, dlt_arena *arena, dlt_run_file *file, dlt_diag *diag);
+/** Looks at the file under a path. */
+dlt_status dlt_run_file_look(const char *path, dlt_arena *arena, dlt_run_file *file, dlt_diag *diag);
+
+/** What a run began with. */
+typedef enum dlt_run_origin {
+    DLT_RUN_FROM_CONFIG,     /* the initializers of its config */
+    DLT_RUN_FROM_WEIGHTS,    /* weights of another file */
+    DLT_RUN_FROM_CHECKPOINT /* a checkpoint of another run, which it goes on from */
+} dlt_run_origin;
 
 /** What run.json says that others ask for. Texts live in the arena of the call that read it. */
 typedef struct dlt_run_info {
@@ -30,6 +50,14 @@ typedef struct dlt_run_info {
     int64_t epochs_done, epochs; /* of how many */
     double best;                 /* of `monitor`; NaN: none */
     const char *monitor;
+    int64_t seed;
+    const char *weights; /* digest of the final weights; NULL: not there yet */
+    bool changed;        /* rate or callbacks were changed under way (--allow-change) */
+    dlt_run_origin origin;
+    dlt_run_file start;       /* file of that origin; path NULL: none */
+    const char *data_digest;  /* of the content of all sets */
+    const dlt_run_file *data; /* files of all sets; data_count of them */
+    size_t data_count;
 } dlt_run_info;
 
 /** Makes runs/NAME/STAMP-xxxx below `folder`; *path lives in the arena. */

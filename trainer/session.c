@@ -440,12 +440,17 @@ dlt_status dlt_session_open(const dlt_run_spec *run, const dlt_session_options *
     return DLT_OK;
 }
 
+void dlt_identity(const dlt_backend *backend, const dlt_device *device, dlt_buf *out)
+{
+    dlt_buf_printf(out, "dltrain %s; ", DLT_VERSION);
+    backend->identity(device, out);
+}
+
 const char *dlt_session_identity(const dlt_session *s)
 {
     dlt_buf text = {0};
-    s->engine->backend->identity(s->engine->device, &text);
-    const char *kept =
-        text.failed ? NULL : dlt_arena_printf(s->arena, "dltrain %s; %s", DLT_VERSION, dlt_buf_text(&text));
+    dlt_identity(s->engine->backend, s->engine->device, &text);
+    const char *kept = text.failed ? NULL : dlt_arena_string(s->arena, dlt_buf_text(&text));
     dlt_buf_release(&text);
     return kept != NULL ? kept : "";
 }

@@ -65,6 +65,8 @@ void dlt_session_close(dlt_session *session);
 
 /** What decides about bits: device, versions (decisions 23). Lives in the session's arena. */
 const char *dlt_session_identity(const dlt_session *session);
+/** The same for an open device: "dltrain 0.1.0; cpu avx512, OpenBLAS 0.3.21 SkylakeX, libc 2.36". */
+void dlt_identity(const dlt_backend *backend, const dlt_device *device, dlt_buf *out);
 
 /** The training program for a batch of `rows` rows when `step` batches were done: gradient accumulation has
  * two. */

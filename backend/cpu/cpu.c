@@ -2,6 +2,7 @@
 #include "backend/backend.h"
 #include "backend/cpu/steps.h"
 
+#include "base/linux_machine.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/linux_machine.h"
@@ -109,10 +110,19 @@ static void describe(const dlt_device *device, dlt_buf *out)
                    device->target.reference ? ", reference kernels" : "");
 }
 
+/* Name and version stand at the beginning of OpenBLAS' config text; what follows is how it was built. */
+static int blas_name_length(const char *config)
+{
+    const size_t name = strcspn(config, " ");
+    return (int)(config[name] != '\0' ? name + 1 + strcspn(config + name + 1, " ") : name);
+}
+
 static void identity(const dlt_device *device, dlt_buf *out)
 {
-    dlt_buf_printf(out, "cpu %s%s, blas %s", dlt_isa_name(device->target.isa), device->target.reference ? " reference" : "",
-                   openblas_get_corename());
+    const char *config = openblas_get_config();
+    dlt_buf_printf(out, "cpu %s%s, %.*s %s, libc %s", dlt_isa_name(device->target.isa),
+                   device->target.reference ? " reference" : "", blas_name_length(config), config,
+                   openblas_get_corename(), dlt_libc_version());
 }
 
 static void doctor(const dlt_device *device, dlt_buf *out)
@@ -121,10 +131,8 @@ static void doctor(const dlt_device *device, dlt_buf *out)
                    dlt_isa_name(device->target.isa), dlt_isa_name(dlt_isa_best()));
     const int parallel = openblas_get_parallel();
     const char *forced = getenv("OPENBLAS_CORETYPE");
-    const char *config = openblas_get_config(); /* name, version, and then how it was built */
-    const size_t name = strcspn(config, " ");
-    const size_t named = config[name] != '\0' ? name + 1 + strcspn(config + name + 1, " ") : name;
-    dlt_buf_printf(out, "blas       %.*s, core %s%s%s\n", (int)named, config, openblas_get_corename(),
+    const char *config = openblas_get_config();
+    dlt_buf_printf(out, "blas       %.*s, core %s%s%s\n", blas_name_length(config), config, openblas_get_corename(),
                    forced != NULL ? " (forced by OPENBLAS_CORETYPE)" : "",
                    parallel == 0 ? "" : "; a build with threads of its own is loaded: the serial one is faster here");
 }

@@ -753,6 +753,12 @@ const char *dlt_dataset_place(const dlt_dataset *ds)
     return ds->place_text != NULL ? ds->place_text : texts[shown];
 }
 
+const dlt_stamp *dlt_dataset_stamps(const dlt_dataset *ds, size_t *count)
+{
+    *count = ds->stamp_count;
+    return ds->stamps;
+}
+
 const char *dlt_dataset_path(const dlt_dataset *ds)
 {
     return ds->stamp_count > 0 ? ds->stamps[0].path : NULL;

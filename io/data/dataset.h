@@ -47,6 +47,8 @@ const char *dlt_dataset_place(const dlt_dataset *dataset);
 const char *dlt_dataset_path(const dlt_dataset *dataset);
 /** Path of the file whose rows are a part's records, one each; NULL where no single file is. */
 const char *dlt_dataset_part_path(const dlt_dataset *dataset, size_t part);
+/** What each of the source's files was like when it was opened; *count of them, in the source's order. */
+const dlt_stamp *dlt_dataset_stamps(const dlt_dataset *dataset, size_t *count);
 /** Bytes of the source's files. */
 int64_t dlt_dataset_file_bytes(const dlt_dataset *dataset);
 /** True where reading is copying from memory. */

@@ -19,12 +19,12 @@ class Planted(dltrain.TestCase):
                 stops[line.split("  ")[0]] = last = [verdict]
             elif line.startswith("  "):
                 last.append(line.strip())
-        self.assertEqual(len(stops), 5, result.stdout)
+        self.assertEqual(len(stops), 6, result.stdout)
         return stops
 
     def assert_names_a_weight(self, told):
         self.assertEqual(told[0], "DIFFERS")
-        self.assertRegex(told[1], r"^/layers/conv2d/vars/0: \d+ of \d+ elements differ, the first at \d+: \S+ and \S+$")
+        self.assertRegex(told[1], r"^/layers/conv2d/vars/0 \(conv2d/kernel, \S*digits-cnn.yaml:10:5\): \d+ of \d+ elements differ, the first at \d+: \S+ and \S+$")
 
     def test_nothing_planted_nothing_found(self):
         self.assertEqual({told[0] for told in self.verify("").values()}, {"equal"})

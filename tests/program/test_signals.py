@@ -145,6 +145,20 @@ class Signals(Fits):
         after = {f: (f.stat().st_mtime_ns, dltrain.digest(f)) for f in (self.folder / "run").rglob("*") if f.is_file()}
         self.assertEqual(after, before)
 
+    def test_a_log_that_is_gone_begins_anew(self):
+        """Where CSVLogger's file is shorter than it was, no gap is left in it, and the user is told."""
+        self.whole()
+        self.expect(self.fit("run", "--stop-after", 30), dltrain.SAVED)
+        lines = LOG.read_bytes().splitlines(keepends=True)
+        self.assertGreaterEqual(len(lines), 2)
+        LOG.unlink()
+        said = self.expect(self.fit("run"), dltrain.DONE).stderr
+        self.assertIn("is gone, and with it the rows of earlier epochs", said)
+        left = LOG.read_bytes()
+        self.assertNotIn(b"\0", left)
+        self.assertEqual(left.splitlines(keepends=True)[0], lines[0])
+        self.assertEqual(len(left.splitlines()), 6 - (len(lines) - 1) + 1)
+
     def test_sigkill_at_random_moments(self):
         """Each run is killed at a moment drawn from the seed, some of them again while they go on."""
         whole = self.whole()

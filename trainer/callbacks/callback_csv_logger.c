@@ -141,6 +141,14 @@ static void epoch_end(const dlt_item *item, dlt_callback_state *state, dlt_callb
         dlt_warn(io->diag, item->pos, "CSVLogger: too many columns; nothing is written");
         return;
     }
+    const int64_t size = io->file_size(io->context, p->filename);
+    if (size < state->integer[OFFSET]) { /* a gap would be filled with NULs */
+        dlt_warn(io->diag, item->pos, size < 0 ? "CSVLogger: '%s' is gone, and with it the rows of earlier epochs"
+                                               : "CSVLogger: '%s' has lost rows of earlier epochs",
+                 p->filename);
+        state->integer[OFFSET] = size > 0 ? size : 0;
+        state->integer[HEADER_DONE] = size > 0;
+    }
     dlt_buf line = {0};
     if (state->integer[HEADER_DONE] == 0) {
         append_line(&line, state, io, true, p->separator[0]);
