@@ -3,6 +3,8 @@
 
 #include "base/alloc.h"
 #include "io/data/convert.h"
+#include "io/file.h"
+#include "io/h5/checkpoint.h"
 
 #include <float.h>
 #include <math.h>
@@ -353,6 +355,22 @@ static void name_batch(const dlt_blame_options *o, dlt_diag *diag)
     dlt_buf_release(&rows);
 }
 
+static bool has_checkpoint(const char *run)
+{
+    dlt_checkpoint_folder *folder = NULL;
+    int64_t *steps = NULL;
+    size_t count = 0;
+    char *path = dlt_path_join(run, "checkpoints");
+    if (path != NULL && dlt_checkpoint_folder_open(path, &folder, NULL) == DLT_OK &&
+        dlt_checkpoint_list(folder, &steps, &count, NULL) != DLT_OK) {
+        count = 0;
+    }
+    dlt_free(steps);
+    dlt_free(path);
+    dlt_checkpoint_folder_close(folder);
+    return count > 0;
+}
+
 dlt_status dlt_blame(const dlt_blame_options *o, dlt_diag *diag)
 {
     double loss = (double)NAN, norm = (double)NAN;
@@ -375,7 +393,7 @@ dlt_status dlt_blame(const dlt_blame_options *o, dlt_diag *diag)
     if (!guilty) {
         (void)name_far_out(o, diag);
     }
-    if (o->run != NULL) {
+    if (o->run != NULL && has_checkpoint(o->run)) {
         dlt_note(diag, (dlt_pos){0}, "  saved before the bad step: %s/checkpoints", o->run);
     }
     if (guilty) {

@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_LOGS = 256, MAX_ROLLBACKS = 3, MAX_WANTED = 64 };
+enum { MAX_LOGS = 256, MAX_ROLLBACKS = 3, MAX_WANTED = 64, MOST_TOLD_WHY = 3 };
 static const dlt_pos nowhere = {0};
 
 /* A file that a callback asked for. */
@@ -68,6 +68,7 @@ typedef struct fit {
     const char *monitor;
     bool larger_is_better;
     int64_t last_save_ns, last_values_ns;
+    int told_why; /* times that a batch which was not finite was explained */
     dlt_arena *scratch; /* of the event that is under way */
     wanted_save wanted[MAX_WANTED];
     int wanted_count;
@@ -874,6 +875,25 @@ static bool save_asked(const fit *f)
            (f->options->die_after_steps > 0 && f->progress.step == f->options->die_after_steps);
 }
 
+/* Says why the last batch was not finite, where training goes on all the same: what `stop` would have said. */
+static void tell_why(fit *f, const dlt_blame_options *blame)
+{
+    dlt_diag *aside = dlt_diag_create();
+    if (aside == NULL || f->told_why >= MOST_TOLD_WHY) {
+        dlt_diag_destroy(aside);
+        return;
+    }
+    f->told_why++;
+    (void)dlt_blame(blame, aside); /* fails with what it found */
+    for (size_t i = 1; i < dlt_diag_size(aside); i++) {
+        const dlt_message *m = dlt_diag_at(aside, i);
+        if (m->severity == DLT_NOTE) {
+            say(f, DLT_NOTE, dlt_diag_text(aside, i));
+        }
+    }
+    dlt_diag_destroy(aside);
+}
+
 /* Opens the checkpoint that a bad batch goes back to; NULL if there is none. It is the one at the end of the
  * last epoch, not just the newest: when the others are written hangs on signals and clocks, and a resumed run
  * has to go back to the same one. */
@@ -899,7 +919,7 @@ static dlt_status open_epoch_end(fit *f, dlt_checkpoint **c)
  * the place in the data and the epoch's sums stay. *done false: there is no such checkpoint, or it did not
  * help often enough.
  */
-static dlt_status roll_back(fit *f, bool *done)
+static dlt_status roll_back(fit *f, const dlt_blame_options *blame, bool *done)
 {
     dlt_checkpoint *c = NULL;
     *done = false;
@@ -911,17 +931,18 @@ static dlt_status roll_back(fit *f, bool *done)
     if (c == NULL) {
         return DLT_OK;
     }
+    const char *text = dlt_arena_printf(
+        f->scratch,
+        "epoch %lld, batch %lld is not finite: back to the weights of step %lld, and on behind it",
+        (long long)f->progress.epoch + 1, (long long)f->progress.batch + 1, (long long)f->progress.epoch_end);
+    say(f, DLT_WARNING, text != NULL ? text : "a batch is not finite: went back to the last epoch's end");
+    tell_why(f, blame); /* with the weights that did it */
     const dlt_status status =
         read_arrays(f, c, config_of_checkpoint(f, c), DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER);
     dlt_checkpoint_close(c);
     DLT_TRY(status);
     f->progress.rolled_back++;
     f->progress.skipped++;
-    const char *text = dlt_arena_printf(
-        f->scratch,
-        "epoch %lld, batch %lld is not finite: went back to the weights of step %lld and on behind it",
-        (long long)f->progress.epoch + 1, (long long)f->progress.batch + 1, (long long)f->progress.epoch_end);
-    say(f, DLT_WARNING, text != NULL ? text : "a batch is not finite: went back to the last epoch's end");
     *done = true;
     return DLT_OK;
 }
@@ -929,29 +950,42 @@ static dlt_status roll_back(fit *f, bool *done)
 /* A step that was not finite: stop with the culprit, or go on without it. */
 static dlt_status not_finite(fit *f, dlt_run_program program, const dlt_batch *batch, int slot)
 {
-    if (f->spec->fit.non_finite == DLT_NON_FINITE_SKIP) {
-        const char *text =
-            dlt_arena_printf(f->scratch, "epoch %lld, batch %lld is not finite and was skipped",
-                             (long long)f->progress.epoch + 1, (long long)f->progress.batch + 1);
-        say(f, DLT_WARNING, text != NULL ? text : "a batch is not finite and was skipped");
-        f->progress.skipped++;
-        return DLT_OK;
-    }
-    bool done = false;
-    if (f->spec->fit.non_finite == DLT_NON_FINITE_ROLLBACK) {
-        DLT_TRY(roll_back(f, &done));
-        if (done) {
-            return DLT_OK;
-        }
-    }
+    const bool skip = f->spec->fit.non_finite == DLT_NON_FINITE_SKIP;
     const dlt_blame_options blame = {.session = f->session,
                                      .program = program,
                                      .slot = slot,
                                      .epoch = f->progress.epoch,
                                      .step = f->progress.step,
                                      .batch = batch,
-                                     .run = f->path};
+                                     .run = skip ? NULL : f->path};
+    if (skip) {
+        const char *text =
+            dlt_arena_printf(f->scratch, "epoch %lld, batch %lld is not finite and was skipped",
+                             (long long)f->progress.epoch + 1, (long long)f->progress.batch + 1);
+        say(f, DLT_WARNING, text != NULL ? text : "a batch is not finite and was skipped");
+        tell_why(f, &blame);
+        f->progress.skipped++;
+        return DLT_OK;
+    }
+    bool done = false;
+    if (f->spec->fit.non_finite == DLT_NON_FINITE_ROLLBACK) {
+        DLT_TRY(roll_back(f, &blame, &done));
+        if (done) {
+            return DLT_OK;
+        }
+    }
     return dlt_blame(&blame, f->diag);
+}
+
+/* `skip` is for batches that are an exception: where none of an epoch's is finite, nothing is learned any more. */
+static dlt_status check_progress(const fit *f, int64_t steps)
+{
+    if (steps == 0 || f->progress.stop || f->progress.step > f->progress.epoch_end) {
+        return DLT_OK;
+    }
+    return dlt_fail(f->diag, DLT_E_NUMERIC, dlt_run_spec_pos(f->run, "fit.non_finite"),
+                    "no batch of epoch %lld was finite, so that all were skipped; the weights are those of step %lld",
+                    (long long)f->progress.epoch + 1, (long long)f->progress.step);
 }
 
 static dlt_status tell_batch(fit *f, int64_t steps, int64_t rows)
@@ -1282,6 +1316,7 @@ static dlt_status run_epoch(fit *f, bool *stopped)
         const dlt_loader_stats after = dlt_loader_statistics(f->feed.loader);
         train_seconds = dlt_seconds_since(start);
         waiting = train_seconds > 0 ? (double)(after.wait_ns - before.wait_ns) * 1e-9 / train_seconds : 0;
+        DLT_TRY(check_progress(f, steps));
         rows = (f->progress.batch - first_batch) * f->session->batch;
         if (f->session->train_rows >= 0 && f->progress.cursor.batch == 0 &&
             f->session->train_rows % f->session->batch != 0) {
