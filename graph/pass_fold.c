@@ -134,6 +134,111 @@ static dlt_value *identity(const dlt_node *n, dlt_value *const *in)
     return by_one ? in[0] : NULL;
 }
 
+/* ---- attributes, member by member: the bytes between members have no value ---- */
+
+static bool same_bits(double a, double b)
+{
+    return memcmp(&a, &b, sizeof a) == 0;
+}
+
+static bool same_ew(const dlt_ew_attrs *a, const dlt_ew_attrs *b)
+{
+    return a->op == b->op && same_bits(a->value, b->value) && a->axis == b->axis && a->type == b->type &&
+           a->stream == b->stream && a->seed == b->seed && a->per_sample == b->per_sample;
+}
+
+static bool same_conv(const dlt_conv_attrs *a, const dlt_conv_attrs *b)
+{
+    const dlt_window *v = &a->window, *w = &b->window;
+    bool same = v->axes == w->axes && a->groups == b->groups && dlt_shape_equal(&a->x_shape, &b->x_shape) &&
+                dlt_shape_equal(&a->kernel_shape, &b->kernel_shape);
+    for (int i = 0; same && i < v->axes; i++) {
+        same = v->size[i] == w->size[i] && v->stride[i] == w->stride[i] && v->dilation[i] == w->dilation[i] &&
+               v->before[i] == w->before[i] && v->after[i] == w->after[i];
+    }
+    return same;
+}
+
+static bool same_norm(const dlt_norm_attrs *a, const dlt_norm_attrs *b)
+{
+    return same_bits(a->epsilon, b->epsilon) && a->axes == b->axes && a->has_gamma == b->has_gamma &&
+           a->has_beta == b->has_beta;
+}
+
+static bool same_attention(const dlt_attention_attrs *a, const dlt_attention_attrs *b)
+{
+    return same_bits(a->scale, b->scale) && a->causal == b->causal && a->has_mask == b->has_mask &&
+           same_bits(a->dropout, b->dropout) && a->stream == b->stream && a->seed == b->seed;
+}
+
+static bool same_permutation(const dlt_node *a, const dlt_node *b)
+{
+    const dlt_transpose_attrs *x = a->attrs, *y = b->attrs;
+    return memcmp(x->perm, y->perm, (size_t)a->outputs[0]->shape.rank * sizeof x->perm[0]) == 0;
+}
+
+/* The same op with as many bytes of attributes. Attributes that are not known here are never the same. */
+static bool same_attributes(const dlt_node *a, const dlt_node *b)
+{
+    const void *const x = a->attrs, *const y = b->attrs;
+    if (a->attrs_size == 0) {
+        return true;
+    }
+    switch (a->op) {
+    case DLT_OP_EW:
+        return same_ew(x, y);
+    case DLT_OP_REDUCE: {
+        const dlt_reduce_attrs *m = x, *n = y;
+        return m->kind == n->kind && m->axes == n->axes && m->keep == n->keep;
+    }
+    case DLT_OP_TRANSPOSE:
+        return same_permutation(a, b);
+    case DLT_OP_SLICE: {
+        const dlt_slice_attrs *m = x, *n = y;
+        return m->axis == n->axis && m->start == n->start && m->count == n->count;
+    }
+    case DLT_OP_PAD: {
+        const dlt_pad_attrs *m = x, *n = y;
+        return m->axis == n->axis && m->before == n->before && m->after == n->after;
+    }
+    case DLT_OP_CONCAT:
+    case DLT_OP_REVERSE:
+    case DLT_OP_CUMSUM: {
+        const dlt_axis_attrs *m = x, *n = y;
+        return m->axis == n->axis && m->reverse == n->reverse;
+    }
+    case DLT_OP_TOP_K:
+        return ((const dlt_top_k_attrs *)x)->k == ((const dlt_top_k_attrs *)y)->k;
+    case DLT_OP_BINCOUNT:
+        return ((const dlt_bincount_attrs *)x)->bins == ((const dlt_bincount_attrs *)y)->bins;
+    case DLT_OP_MATMUL: {
+        const dlt_matmul_attrs *m = x, *n = y;
+        return m->trans_a == n->trans_a && m->trans_b == n->trans_b;
+    }
+    case DLT_OP_CONV:
+    case DLT_OP_CONV_DX:
+    case DLT_OP_CONV_DW:
+    case DLT_OP_MAX_POOL:
+    case DLT_OP_MAX_POOL_DX:
+    case DLT_OP_AVG_POOL:
+    case DLT_OP_AVG_POOL_DX:
+        return same_conv(x, y);
+    case DLT_OP_BATCH_NORM:
+    case DLT_OP_BATCH_NORM_DX:
+    case DLT_OP_LAYER_NORM:
+    case DLT_OP_LAYER_NORM_DX:
+        return same_norm(x, y);
+    case DLT_OP_ATTENTION:
+    case DLT_OP_ATTENTION_DX:
+        return same_attention(x, y);
+    case DLT_OP_VAR:
+    case DLT_OP_SEGMENT: /* the variable */
+        return *(void *const *)x == *(void *const *)y;
+    default:
+        return false;
+    }
+}
+
 static bool same_constant(const dlt_node *a, const dlt_node *b)
 {
     const int64_t count = dlt_shape_count(&a->outputs[0]->shape);
@@ -155,7 +260,7 @@ static bool same(const dlt_node *a, const dlt_node *b)
     if (a->op == DLT_OP_CONST) {
         return same_constant(a, b);
     }
-    if (a->attrs_size > 0 && memcmp(a->attrs, b->attrs, a->attrs_size) != 0) {
+    if (!same_attributes(a, b)) {
         return false;
     }
     for (int i = 0; i < a->input_count; i++) {
@@ -179,9 +284,17 @@ static uint64_t hash_of(const dlt_node *n)
     for (int i = 0; i < n->input_count; i++) {
         h = (h ^ (uint64_t)n->inputs[i]->id) * 1099511628211u;
     }
-    const unsigned char *bytes = n->attrs;
-    for (size_t i = 0; n->op != DLT_OP_CONST && i < n->attrs_size; i++) {
-        h = (h ^ bytes[i]) * 1099511628211u;
+    if (n->op == DLT_OP_EW) { /* of all attributes these tell most nodes apart */
+        const dlt_ew_attrs *ew = n->attrs;
+        uint64_t bits;
+        memcpy(&bits, &ew->value, sizeof bits);
+        h = (h ^ (uint64_t)ew->op ^ bits ^ (uint64_t)ew->stream << 8) * 1099511628211u;
+    }
+    if (n->op == DLT_OP_SLICE) {
+        h = (h ^ (uint64_t)((const dlt_slice_attrs *)n->attrs)->start) * 1099511628211u;
+    }
+    if (n->op == DLT_OP_VAR || n->op == DLT_OP_SEGMENT) {
+        h = (h ^ (uint64_t)(*(const dlt_variable *const *)n->attrs)->id) * 1099511628211u;
     }
     if (n->op == DLT_OP_CONST) {
         const uint64_t *value = (const uint64_t *)*(const void *const *)n->attrs;

@@ -13,6 +13,7 @@ import os
 import pathlib
 import random
 import secrets
+import subprocess
 import sys
 import time
 
@@ -21,6 +22,13 @@ import dltrain  # noqa: E402
 
 FAULTS = os.environ.get("DLTRAIN_FAULTS", str(dltrain.BUILD / "tests" / "dltrain_faults"))
 SKIPPED = 77
+
+
+def origin():
+    """The commit and the day of a result."""
+    commit = subprocess.run(["git", "-C", str(dltrain.SOURCE), "describe", "--always", "--dirty", "--exclude", "*"], text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout.strip()
+    return {"commit": commit, "date": time.strftime("%Y-%m-%d", time.gmtime())}
 
 
 class Sweep:
@@ -72,6 +80,6 @@ class Sweep:
         results = os.environ.get("DLTRAIN_SWEEP_RESULTS")
         if results:
             with open(results, "a", encoding="utf-8") as file:
-                record = {"sweep": self.name, "full": self.full, "seed": self.seed, **self.counts}
+                record = {"sweep": self.name, "full": self.full, "seed": self.seed, **origin(), **self.counts}
                 file.write(json.dumps(record) + "\n")
         sys.exit(1 if self.failures else 0)

@@ -660,14 +660,11 @@ static void planning_time_grows_with_the_graph_and_not_faster(void **state)
     for (int i = 0; i < 3; i++) { /* the best of some: other programs run too */
         small = fmin(small, seconds_to_plan(1000));
     }
-    for (int i = 0; i < 3 && large > 0.9; i++) {
+    for (int i = 0; i < 3 && large > 15 * small; i++) {
         large = fmin(large, seconds_to_plan(10000));
     }
     print_message("1,000 layers %.3f s, 10,000 layers %.3f s\n", small, large);
     assert_true(large < 40 * small); /* 10 times is linear, 100 times would be quadratic */
-#if defined(NDEBUG)
-    assert_true(large < 1);
-#endif
 }
 
 int main(void)

@@ -1,0 +1,41 @@
+#!/bin/sh
+# Runs the unit and registry tests under valgrind's memcheck, once with the AVX2 kernels and once with those in plain C (its
+# processor has no AVX-512). Every error and every leak is a failure.
+#   tests/valgrind.sh [BUILD-FOLDER [TEST...]]
+# Left out, because they are about processes that are killed and start many thousands: test_checkpoint_faults,
+# test_h5_hostile.
+set -eu
+cd "$(dirname "$0")/.."
+build=${1:-build/release}
+[ $# -eq 0 ] || shift
+[ $# -gt 0 ] || set -- "$build"/tests/test_*
+log=$(mktemp -d)
+trap 'rm -rf "$log"' EXIT
+
+one() { # instruction set, test
+    name=$(basename "$2")
+    case $name in test_checkpoint_faults | test_h5_hostile) return 0 ;; esac
+    if DLTRAIN_ISA=$1 valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,possible \
+        --suppressions=tests/valgrind.supp --trace-children=no "$2" >"$log/$1-$name" 2>&1; then
+        echo "ok    $1 $name"
+    else
+        echo "WRONG $1 $name"
+        touch "$log/failed"
+        tail -n 60 "$log/$1-$name"
+    fi
+}
+
+running=0
+for isa in avx2 plain; do
+    for test in "$@"; do
+        [ -x "$test" ] && [ ! -d "$test" ] || continue
+        one $isa "$test" &
+        running=$((running + 1))
+        if [ $running -ge "$(nproc)" ]; then
+            wait
+            running=0
+        fi
+    done
+done
+wait
+[ ! -e "$log/failed" ]
