@@ -38,6 +38,11 @@ static inline bool dlt_add_size(size_t a, size_t b, size_t *sum)
 {
     return !__builtin_add_overflow(a, b, sum);
 }
+/** a / b, rounded up; a >= 0, b > 0 (0 where b is not: there is nothing to be cut then). */
+static inline int64_t dlt_divide_up(int64_t a, int64_t b)
+{
+    return b > 0 ? (a + b - 1) / b : 0;
+}
 /** *product = a * b for signed 64-bit counts; false on overflow. */
 static inline bool dlt_mul_i64(int64_t a, int64_t b, int64_t *product)
 {

@@ -12,6 +12,8 @@
 #include "backend/cpu/tiles.h"
 #include "graph/passes.h"
 
+#include "base/alloc.h"
+
 #include <string.h>
 
 enum {
@@ -47,10 +49,6 @@ typedef struct prepared {
     int64_t images, splits, join_tasks;
 } prepared;
 
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
 static int64_t at_least(int64_t a, int64_t b)
 {
     return a > b ? a : b;
@@ -270,27 +268,27 @@ static bool fill_part(const dlt_cpu_query *query, prepared *p, part *q, bool bac
 static void choose_chunks(prepared *p, double work, bool epilogue)
 {
     const int64_t step = p->out_step[0], pixel = p->first ? p->g.in_channels : p->in_blocks * BLOCK;
-    int64_t rows = divide_up(p->out[0], step) * step; /* a multiple of the step, so that parts begin at whole numbers */
+    int64_t rows = dlt_divide_up(p->out[0], step) * step; /* a multiple of the step, so that parts begin at whole numbers */
     for (;;) {
         const int64_t height = (rows / step - 1) * p->in_step[0] + p->slab[0];
         const bool fits = height * p->slab[1] * pixel * (int64_t)sizeof(float) <= SLAB_BYTES &&
                           (!epilogue || 2 * rows * p->out[1] * BLOCK * (int64_t)sizeof(float) <= RESULT_BYTES);
-        const int64_t tasks = p->g.batch * divide_up(p->out[0], rows);
+        const int64_t tasks = p->g.batch * dlt_divide_up(p->out[0], rows);
         const bool large = tasks < 16 && work / (double)tasks > 4e6;
         if ((fits && !large) || rows <= step) {
             p->slab[0] = height;
             break;
         }
-        rows = divide_up(rows / step, 2) * step;
+        rows = dlt_divide_up(rows / step, 2) * step;
     }
     p->chunk = rows;
-    p->chunks = divide_up(p->out[0], rows);
-    const int64_t tasks = p->g.batch * p->chunks, pairs = divide_up(p->out_blocks, 2);
+    p->chunks = dlt_divide_up(p->out[0], rows);
+    const int64_t tasks = p->g.batch * p->chunks, pairs = dlt_divide_up(p->out_blocks, 2);
     const double share = work / (double)tasks / 2e6;
-    int64_t groups = tasks >= 16 || share < 2 ? 1 : divide_up(16, tasks);
+    int64_t groups = tasks >= 16 || share < 2 ? 1 : dlt_divide_up(16, tasks);
     groups = at_most(groups, at_most(pairs, (int64_t)share + 1));
-    p->group = divide_up(pairs, groups) * 2;
-    p->groups = divide_up(p->out_blocks, p->group);
+    p->group = dlt_divide_up(pairs, groups) * 2;
+    p->groups = dlt_divide_up(p->out_blocks, p->group);
 }
 
 static bool prepare_pass(const dlt_cpu_query *query, dlt_cpu_schedule *schedule, bool backwards)
@@ -330,8 +328,8 @@ static bool prepare_pass(const dlt_cpu_query *query, dlt_cpu_schedule *schedule,
                 made++;
                 q->first[0] = i;
                 q->first[1] = j;
-                q->count[0] = divide_up(p->out[0] - i, p->out_step[0]);
-                q->count[1] = divide_up(p->out[1] - j, p->out_step[1]);
+                q->count[0] = dlt_divide_up(p->out[0] - i, p->out_step[0]);
+                q->count[1] = dlt_divide_up(p->out[1] - j, p->out_step[1]);
                 if (!fill_part(query, p, q, backwards)) {
                     return false;
                 }
@@ -400,7 +398,7 @@ static void run_part(const prepared *p, const part *q, const float *x, const flo
                      int64_t y_first, float *slab, bool bring, int64_t row, int64_t end, int64_t block, int64_t blocks)
 {
     const int64_t pixel = p->first ? p->g.in_channels : BLOCK, step = p->out_step[0];
-    const int64_t u = row / step, u_end = at_most(q->count[0], divide_up(end - q->first[0], step));
+    const int64_t u = row / step, u_end = at_most(q->count[0], dlt_divide_up(end - q->first[0], step));
     const float *from = x + u * p->in_step[0] * p->in[1] * pixel;
     int64_t line = p->in_step[0] * p->in[1] * pixel;
     if (q->padded) {
@@ -501,10 +499,10 @@ static bool prepare_dw(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
     /* enough tasks to share out, but not so many partial results that joining them costs */
     const double work = dlt_node_flops(n);
     const int64_t blocks = p->first ? 1 : p->out_blocks;
-    int64_t splits = divide_up(work > 64e6 ? 32 : work > 2e6 ? (int64_t)(work / 2e6) : 1, blocks);
+    int64_t splits = dlt_divide_up(work > 64e6 ? 32 : work > 2e6 ? (int64_t)(work / 2e6) : 1, blocks);
     splits = at_most(splits, at_least(1, (int64_t)(work / (double)p->weights / 256)));
-    p->images = divide_up(g->batch, splits);
-    p->splits = divide_up(g->batch, p->images);
+    p->images = dlt_divide_up(g->batch, splits);
+    p->splits = dlt_divide_up(g->batch, p->images);
     schedule->prepared = p;
     schedule->phases = 1;
     schedule->tasks[0] = blocks * p->splits;
@@ -520,7 +518,7 @@ static bool prepare_dw(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
 /* Positions o of the result whose input o stride + place lies inside. */
 static void inside(int64_t place, int64_t stride, int64_t in, int64_t out, int64_t *first, int64_t *count)
 {
-    const int64_t start = place >= 0 ? 0 : divide_up(-place, stride);
+    const int64_t start = place >= 0 ? 0 : dlt_divide_up(-place, stride);
     const int64_t end = in - 1 - place >= 0 ? at_most(out, (in - 1 - place) / stride + 1) : 0;
     *first = start;
     *count = end > start ? end - start : 0;

@@ -5,6 +5,8 @@
  * domain is reduced to its channels in the order of its logical rows. */
 #include "backend/cpu/tiles.h"
 
+#include "base/alloc.h"
+
 #include <string.h>
 
 enum { MAX_TASKS = 256, STRIP = 2048, WIDE = 4096 };
@@ -30,11 +32,6 @@ typedef struct prepared {
     int64_t partial_offset[DLT_TILES_MAX_OUTPUTS]; /* bytes in workspace; -1: none */
     int64_t join_tasks;
 } prepared;
-
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
 
 static int64_t common_multiple(int64_t a, int64_t b)
 {
@@ -96,16 +93,16 @@ static void prepare_rows(prepared *p, dlt_cpu_schedule *schedule)
 {
     const int64_t unit = dlt_tiles_unit(p->tiles);
     p->chunk = DLT_REDUCE_CHUNK;
-    p->chunks = divide_up(p->length, p->chunk);
+    p->chunks = dlt_divide_up(p->length, p->chunk);
     if (p->chunks <= 1) { /* whole rows */
         const int64_t grain = common_multiple(p->length, unit);
-        p->per_task = divide_up(divide_up(p->count, task_count(p, p->count)), grain) * grain;
-        schedule->tasks[0] = divide_up(p->count, p->per_task);
+        p->per_task = dlt_divide_up(dlt_divide_up(p->count, task_count(p, p->count)), grain) * grain;
+        schedule->tasks[0] = dlt_divide_up(p->count, p->per_task);
     } else { /* parts of rows */
         const int64_t grain = common_multiple(p->chunk, unit);
-        const int64_t parts = divide_up(task_count(p, p->count), p->outer);
-        p->per_task = divide_up(divide_up(p->length, parts), grain) * grain;
-        p->rows_per_part = divide_up(p->length, p->per_task);
+        const int64_t parts = dlt_divide_up(task_count(p, p->count), p->outer);
+        p->per_task = dlt_divide_up(dlt_divide_up(p->length, parts), grain) * grain;
+        p->rows_per_part = dlt_divide_up(p->length, p->per_task);
         schedule->tasks[0] = p->outer * p->rows_per_part;
     }
 }
@@ -114,20 +111,20 @@ static void prepare_columns(prepared *p, dlt_cpu_schedule *schedule)
 {
     const int64_t unit = dlt_tiles_unit(p->tiles);
     p->chunk = dlt_reduce_rows(p->inner);
-    p->chunks = divide_up(p->length, p->chunk);
+    p->chunks = dlt_divide_up(p->length, p->chunk);
     /* chunks whose start is the start of a tile's row */
     const int64_t rows = unit > p->inner ? common_multiple(p->chunk, unit / p->inner) : p->chunk;
-    const int64_t wanted = divide_up(task_count(p, p->count), p->outer);
+    const int64_t wanted = dlt_divide_up(task_count(p, p->count), p->outer);
     p->strip = p->inner;
     p->strips = 1;
     if (p->inner > WIDE) {
         const int64_t grain = common_multiple(unit, 64);
-        p->strip = divide_up(STRIP, grain) * grain;
-        p->strips = divide_up(p->inner, p->strip);
+        p->strip = dlt_divide_up(STRIP, grain) * grain;
+        p->strips = dlt_divide_up(p->inner, p->strip);
     }
-    const int64_t parts = divide_up(wanted, p->strips);
-    p->per_task = divide_up(divide_up(p->length, parts), rows) * rows / p->chunk;
-    p->groups = divide_up(p->chunks, p->per_task);
+    const int64_t parts = dlt_divide_up(wanted, p->strips);
+    p->per_task = dlt_divide_up(dlt_divide_up(p->length, parts), rows) * rows / p->chunk;
+    p->groups = dlt_divide_up(p->chunks, p->per_task);
     schedule->tasks[0] = p->outer * p->groups * p->strips;
 }
 
@@ -144,10 +141,10 @@ static void prepare_blocks(prepared *p, const dlt_value *v, dlt_cpu_schedule *sc
     p->length = s->dim[0] * p->positions;
     p->inner = s->dim[s->rank - 1];
     p->chunk = dlt_reduce_rows(p->inner);
-    p->chunks = divide_up(p->length, p->chunk);
-    const int64_t parts = divide_up(task_count(p, p->count), p->blocks);
-    p->per_task = divide_up(p->chunks, parts < p->chunks ? parts : p->chunks);
-    p->groups = divide_up(p->chunks, p->per_task);
+    p->chunks = dlt_divide_up(p->length, p->chunk);
+    const int64_t parts = dlt_divide_up(task_count(p, p->count), p->blocks);
+    p->per_task = dlt_divide_up(p->chunks, parts < p->chunks ? parts : p->chunks);
+    p->groups = dlt_divide_up(p->chunks, p->per_task);
     schedule->tasks[0] = p->groups * p->blocks;
 }
 
@@ -179,8 +176,8 @@ static bool prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
     }
     if (reduced == NULL) {
         const int64_t unit = common_multiple(dlt_tiles_unit(p->tiles), 64);
-        p->per_task = divide_up(divide_up(p->count, task_count(p, p->count)), unit) * unit;
-        schedule->tasks[0] = divide_up(p->count, p->per_task);
+        p->per_task = dlt_divide_up(dlt_divide_up(p->count, task_count(p, p->count)), unit) * unit;
+        schedule->tasks[0] = dlt_divide_up(p->count, p->per_task);
         return true;
     }
     if (v != NULL && v->layout.kind == DLT_LAYOUT_CHANNEL_BLOCKED) {
@@ -206,7 +203,7 @@ static bool prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
         p->chunks = 0;
     }
     if (p->how != BY_ROWS || p->chunks != 1) {
-        const int64_t bytes = divide_up(p->outer * p->chunks * p->inner * p->element, 64) * 64;
+        const int64_t bytes = dlt_divide_up(p->outer * p->chunks * p->inner * p->element, 64) * 64;
         for (int k = 0; k < expr->output_count; k++) {
             p->partial_offset[k] = schedule->workspace_bytes;
             schedule->workspace_bytes += expr->outputs[k].reduce != DLT_REDUCE_NONE ? bytes : 0;
@@ -214,7 +211,7 @@ static bool prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
         const int64_t results = p->outer * p->inner;
         const double work = (double)results * (double)(p->chunks + 1) * 0.2;
         const int64_t wanted = work / task_ns < 1 ? 1 : (int64_t)(work / task_ns);
-        p->join_tasks = wanted < divide_up(results, 16) ? wanted : divide_up(results, 16);
+        p->join_tasks = wanted < dlt_divide_up(results, 16) ? wanted : dlt_divide_up(results, 16);
         p->join_tasks = p->join_tasks > MAX_TASKS ? MAX_TASKS : p->join_tasks;
         schedule->phases = 2;
         schedule->tasks[1] = results > 0 ? p->join_tasks : 0;
@@ -429,7 +426,7 @@ static void run_blocks(const prepared *p, const dlt_cpu_call *call, int64_t task
 /* Joins chunks pairwise: 0 + 1, 2 + 3, ..., an odd last one is carried on. */
 static void join(const prepared *p, const dlt_cpu_call *call, int64_t task)
 {
-    const int64_t results = p->outer * p->inner, each = divide_up(divide_up(results, p->join_tasks), 16) * 16;
+    const int64_t results = p->outer * p->inner, each = dlt_divide_up(dlt_divide_up(results, p->join_tasks), 16) * 16;
     const int64_t end = (task + 1) * each < results ? (task + 1) * each : results;
     for (int k = 0; k < p->expr->output_count; k++) {
         const dlt_reduce_kind kind = p->expr->outputs[k].reduce;

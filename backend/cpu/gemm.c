@@ -1,21 +1,18 @@
 /* backend/cpu/gemm.c: blocks of matrix products on one thread. */
 #include "backend/cpu/gemm.h"
 
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
+#include "base/alloc.h"
 
 int64_t dlt_gemm_edge(int64_t size, int64_t n, int64_t i, int64_t grain)
 {
-    const int64_t grains = divide_up(size, grain), at = grains * i / n * grain;
+    const int64_t grains = dlt_divide_up(size, grain), at = grains * i / n * grain;
     return at < size ? at : size;
 }
 
 /* Panels of A, one after another; rows are shared out evenly among panels. */
 static int64_t pack_a(const dlt_gemm_ops *ops, const dlt_gemm_block *g, int64_t l, int64_t depth, float *d)
 {
-    const int64_t panels = divide_up(g->rows, ops->mr);
+    const int64_t panels = dlt_divide_up(g->rows, ops->mr);
     for (int64_t p = 0; p < panels; p++, d += depth * ops->mr) {
         const int64_t first = g->rows * p / panels, count = g->rows * (p + 1) / panels - first;
         if (g->a_row == 1) {
@@ -34,8 +31,8 @@ static int64_t pack_a(const dlt_gemm_ops *ops, const dlt_gemm_block *g, int64_t 
 void dlt_gemm_run(const dlt_gemm_ops *ops, const dlt_gemm_block *g, float *pack)
 {
     float *a = pack, *b = pack + DLT_GEMM_PACK_A;
-    const int64_t panels = divide_up(g->rows, ops->mr);
-    const int64_t blocks = g->depth > 0 ? divide_up(g->depth, DLT_GEMM_DEPTH) : 1;
+    const int64_t panels = dlt_divide_up(g->rows, ops->mr);
+    const int64_t blocks = g->depth > 0 ? dlt_divide_up(g->depth, DLT_GEMM_DEPTH) : 1;
     for (int64_t k = 0; k < blocks; k++) {
         const int64_t l = g->depth * k / blocks, depth = g->depth * (k + 1) / blocks - l;
         /* a transposed A that is used by one panel of B alone is read where it is */
@@ -58,8 +55,8 @@ dlt_gemm_grid dlt_gemm_cut(const dlt_gemm_ops *ops, int64_t rows, int64_t cols, 
 {
     const double enough = 1.5e6, work = 2.0 * (double)rows * (double)cols * (double)depth; /* operations worth a task */
     const double fair = work * (double)batch / enough;
-    const int64_t wanted = divide_up(fair > 64 ? 64 : fair < 1 ? 1 : (int64_t)fair, batch > 0 ? batch : 1);
-    dlt_gemm_grid g = {divide_up(rows, DLT_GEMM_ROWS), divide_up(cols, DLT_GEMM_COLS), 1, depth};
+    const int64_t wanted = dlt_divide_up(fair > 64 ? 64 : fair < 1 ? 1 : (int64_t)fair, batch > 0 ? batch : 1);
+    dlt_gemm_grid g = {dlt_divide_up(rows, DLT_GEMM_ROWS), dlt_divide_up(cols, DLT_GEMM_COLS), 1, depth};
     if (rows == 0 || cols == 0) {
         return (dlt_gemm_grid){1, 1, 1, depth};
     }
@@ -67,7 +64,7 @@ dlt_gemm_grid dlt_gemm_cut(const dlt_gemm_ops *ops, int64_t rows, int64_t cols, 
         const int64_t height = rows / g.row_blocks, width = cols / g.col_blocks;
         /* packing a row of A costs about twice as much as a column of B: keep blocks wide */
         if (width >= 2 * ops->nr && width * 2 > height) {
-            g.col_blocks = g.col_blocks * 2 < divide_up(cols, ops->nr) ? g.col_blocks * 2 : divide_up(cols, ops->nr);
+            g.col_blocks = g.col_blocks * 2 < dlt_divide_up(cols, ops->nr) ? g.col_blocks * 2 : dlt_divide_up(cols, ops->nr);
         } else if (height >= 2 * ops->mr) {
             g.row_blocks *= 2;
         } else {
@@ -77,8 +74,8 @@ dlt_gemm_grid dlt_gemm_cut(const dlt_gemm_ops *ops, int64_t rows, int64_t cols, 
     if (g.row_blocks * g.col_blocks * 2 <= wanted && depth >= 2048 && batch == 1) {
         const int64_t more = wanted / (g.row_blocks * g.col_blocks), most = depth / 1024;
         g.splits = more < most ? more : most;
-        g.split_depth = divide_up(divide_up(depth, g.splits), 16) * 16;
-        g.splits = divide_up(depth, g.split_depth);
+        g.split_depth = dlt_divide_up(dlt_divide_up(depth, g.splits), 16) * 16;
+        g.splits = dlt_divide_up(depth, g.split_depth);
     }
     return g;
 }
@@ -89,9 +86,10 @@ double dlt_gemm_seconds(dlt_isa isa, int64_t rows, int64_t cols, int64_t depth, 
      * ratio to the rival's figures matters. */
     static const double rate[] = {22e9, 105e9, 110e9}, packing[] = {0.7e9, 1.2e9, 1.6e9};
     static const int64_t lanes[] = {8, 16, 32};
-    const double wide = (double)(divide_up(cols, lanes[isa] / 2) * lanes[isa] / 2);
+    const int64_t half = lanes[isa] / 2;
+    const double wide = (double)(dlt_divide_up(cols, half) * half);
     const double m = (double)rows, n = (double)cols, k = (double)depth;
-    const double col_blocks = (double)divide_up(cols, DLT_GEMM_COLS), row_blocks = (double)divide_up(rows, DLT_GEMM_ROWS);
+    const double col_blocks = (double)dlt_divide_up(cols, DLT_GEMM_COLS), row_blocks = (double)dlt_divide_up(rows, DLT_GEMM_ROWS);
     return (double)batch * (2 * m * wide * k / rate[isa] + (m * k * col_blocks + k * n * row_blocks) / packing[isa] + 2e-7);
 }
 

@@ -22,7 +22,7 @@ typedef struct dlt_gemm_block {
     bool add;
 } dlt_gemm_block;
 /** pack: DLT_GEMM_PACK floats. */
-void dlt_gemm_run(const dlt_gemm_ops *ops, const dlt_gemm_block *block, float *pack);
+void dlt_gemm_run(const dlt_gemm_ops *ops, const dlt_gemm_block *g, float *pack);
 
 /** How a product is cut into blocks: a function of its shape and the instruction set. */
 typedef struct dlt_gemm_grid {

@@ -7,6 +7,8 @@
 #include "backend/cpu/gemm.h"
 #include "backend/cpu/tiles.h"
 
+#include "base/alloc.h"
+
 #include <cblas.h>
 #include <string.h>
 
@@ -229,7 +231,7 @@ static double blas_cost(const dlt_cpu_query *query)
     static const double rate[] = {90e9, 90e9, 90e9};
     const shape s = shape_of(query->node);
     const double m = (double)s.rows, n = (double)s.cols, k = (double)s.depth;
-    const double tiles = (double)(((s.rows + BLAS_TILE - 1) / BLAS_TILE) * ((s.cols + BLAS_TILE - 1) / BLAS_TILE));
+    const double tiles = (double)(dlt_divide_up(s.rows, BLAS_TILE) * dlt_divide_up(s.cols, BLAS_TILE));
     const double idle = 2; /* what is not shared out counts as if there were two threads, at least */
     return idle * (double)s.batch *
            (2 * m * n * k / rate[query->isa] + k * (m * (n / BLAS_TILE + 1) + n * (m / BLAS_TILE + 1)) / 1e9 + tiles * 2e-6);

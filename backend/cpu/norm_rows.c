@@ -5,6 +5,8 @@
  * workspace, and are joined in the order of the groups: variances by Chan's formula in double. */
 #include "backend/cpu/gemm.h"
 
+#include "base/alloc.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -15,16 +17,11 @@ typedef struct prepared {
     int64_t units, unit_rows, unit_step, row_step, strip, strips, strip_step;
 } prepared;
 
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* Rows of a task of about 8 microseconds: a function of the shape. */
 static int64_t rows_per_task(int64_t rows, int64_t width, double ns)
 {
     const double row = (double)width * ns + 10;
-    const int64_t worth = (int64_t)(8000 / row) + 1, most = divide_up(rows, 128);
+    const int64_t worth = (int64_t)(8000 / row) + 1, most = dlt_divide_up(rows, 128);
     return worth > most ? worth : most;
 }
 
@@ -55,7 +52,7 @@ static bool prepare_rows(const dlt_cpu_query *query, dlt_cpu_schedule *schedule,
     p->per_task = rows_per_task(p->rows, p->width, ns);
     schedule->prepared = p;
     schedule->phases = 1;
-    schedule->tasks[0] = divide_up(p->rows, p->per_task);
+    schedule->tasks[0] = dlt_divide_up(p->rows, p->per_task);
     return true;
 }
 
@@ -132,10 +129,10 @@ static bool prepare_layer(const dlt_cpu_query *query, dlt_cpu_schedule *schedule
     }
     p->rows = p->width > 0 ? dlt_shape_count(s) / p->width : 0;
     p->per_task = rows_per_task(p->rows, p->width, 0.3);
-    if (!forward && p->per_task < divide_up(p->rows, 32)) {
-        p->per_task = divide_up(p->rows, 32); /* each task has sums of its own */
+    if (!forward && p->per_task < dlt_divide_up(p->rows, 32)) {
+        p->per_task = dlt_divide_up(p->rows, 32); /* each task has sums of its own */
     }
-    p->groups = divide_up(p->rows, p->per_task);
+    p->groups = dlt_divide_up(p->rows, p->per_task);
     schedule->prepared = p;
     schedule->phases = 1;
     schedule->tasks[0] = p->groups;
@@ -264,11 +261,11 @@ static bool prepare_batch(const dlt_cpu_query *query, dlt_cpu_schedule *schedule
         p->unit_step = p->row_step = p->width;
         p->strip_step = p->strip;
     }
-    p->strips = divide_up(p->width, p->strip);
+    p->strips = dlt_divide_up(p->width, p->strip);
     /* groups of units: a share of work that stays in the second-level cache */
-    const int64_t unit = p->unit_rows * p->strip, cache = divide_up(32768, unit), share = divide_up(p->units, 64);
+    const int64_t unit = p->unit_rows * p->strip, cache = dlt_divide_up(32768, unit), share = dlt_divide_up(p->units, 64);
     p->per_task = cache > share ? cache : share;
-    p->groups = divide_up(p->units, p->per_task);
+    p->groups = dlt_divide_up(p->units, p->per_task);
     schedule->prepared = p;
     schedule->phases = 3;
     schedule->tasks[0] = schedule->tasks[2] = p->groups * p->strips;

@@ -6,6 +6,8 @@
 #include "backend/cpu/conv.h"
 #include "backend/cpu/tiles.h"
 
+#include "base/alloc.h"
+
 #include <string.h>
 
 typedef struct prepared {
@@ -77,7 +79,7 @@ static bool prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
     p->per_task = wanted > most ? wanted : most;
     schedule->prepared = p;
     schedule->phases = 1;
-    schedule->tasks[0] = (p->planes + p->per_task - 1) / p->per_task;
+    schedule->tasks[0] = dlt_divide_up(p->planes, p->per_task);
     return true;
 }
 

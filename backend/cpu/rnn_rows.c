@@ -10,6 +10,8 @@
 #include "backend/cpu/gemm.h"
 #include "backend/cpu/ref.h"
 
+#include "base/alloc.h"
+
 #include <string.h>
 
 enum {
@@ -85,11 +87,6 @@ static const char *declines(const dlt_cpu_query *query)
     return NULL;
 }
 
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static int64_t least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -110,7 +107,7 @@ static bool is_masked(const rnn *r, const uint8_t *mask, int64_t b, int64_t t)
 /* Floats of a (depth x cols) matrix in panels of gemm->nr columns, at most DEPTH rows at a time. */
 static int64_t packed_floats(const dlt_gemm_ops *gemm, int64_t depth, int64_t cols)
 {
-    return divide_up(cols, gemm->nr) * gemm->nr * depth;
+    return dlt_divide_up(cols, gemm->nr) * gemm->nr * depth;
 }
 
 /* Rows [DEPTH k, ...) of the matrix whose element (l, j) is at m[l * row + j * col]; block k of the packed form. */
@@ -118,14 +115,14 @@ static void pack_block(const dlt_gemm_ops *gemm, float *to, const float *m, int6
                        int64_t k)
 {
     const int64_t first = k * DEPTH;
-    gemm->pack_b(to + first * divide_up(cols, gemm->nr) * gemm->nr, m + first * row, row, col, least(DEPTH, depth - first), cols);
+    gemm->pack_b(to + first * dlt_divide_up(cols, gemm->nr) * gemm->nr, m + first * row, row, col, least(DEPTH, depth - first), cols);
 }
 
 /* c[rows x cols] (+)= a packed; rows of a are `stride` floats apart. pack: scratch of mr * DEPTH floats. */
 static void times_packed(const dlt_gemm_ops *gemm, const float *a, int64_t stride, int64_t rows, const float *packed, int64_t depth,
                          int64_t cols, float *c, int64_t ldc, bool add, float *pack)
 {
-    const int64_t panels = divide_up(rows, gemm->mr), wide = divide_up(cols, gemm->nr) * gemm->nr;
+    const int64_t panels = dlt_divide_up(rows, gemm->mr), wide = dlt_divide_up(cols, gemm->nr) * gemm->nr;
     for (int64_t l = 0; l < depth; l += DEPTH) {
         const int64_t deep = least(DEPTH, depth - l);
         for (int64_t p = 0; p < panels; p++) {
@@ -150,8 +147,8 @@ static void cut_projection(const rnn *r, int64_t cols, prepared *p)
     const bool by_sample = r->steps > r->batch;
     p->major = by_sample ? r->batch : r->steps;
     p->minor = by_sample ? r->steps : r->batch;
-    p->row_blocks = divide_up(p->minor, DLT_GEMM_ROWS);
-    p->col_blocks = divide_up(cols, DLT_GEMM_COLS);
+    p->row_blocks = dlt_divide_up(p->minor, DLT_GEMM_ROWS);
+    p->col_blocks = dlt_divide_up(cols, DLT_GEMM_COLS);
 }
 
 typedef struct block {
@@ -302,8 +299,8 @@ static bool prepare_rnn(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
     schedule->workspace_bytes = end * (int64_t)sizeof(float);
     schedule->prepared = p;
     schedule->phases = 2;
-    schedule->tasks[0] = p->major * p->row_blocks * p->col_blocks + divide_up(r.units, DEPTH);
-    schedule->tasks[1] = divide_up(r.batch, GROUP);
+    schedule->tasks[0] = p->major * p->row_blocks * p->col_blocks + dlt_divide_up(r.units, DEPTH);
+    schedule->tasks[1] = dlt_divide_up(r.batch, GROUP);
     return true;
 }
 
@@ -411,7 +408,7 @@ static void *gradient_of(const dlt_cpu_call *call, int first, int k)
 
 static dlt_gemm_grid weights_grid(int64_t rows, int64_t cols)
 {
-    return (dlt_gemm_grid){.row_blocks = divide_up(rows, DLT_GEMM_ROWS), .col_blocks = divide_up(cols, 128), .splits = 1};
+    return (dlt_gemm_grid){.row_blocks = dlt_divide_up(rows, DLT_GEMM_ROWS), .col_blocks = dlt_divide_up(cols, 128), .splits = 1};
 }
 
 static bool prepare_rnn_dx(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
@@ -439,12 +436,12 @@ static bool prepare_rnn_dx(const dlt_cpu_query *query, dlt_cpu_schedule *schedul
     d->tasks[DX_X] = p->major * p->row_blocks * p->col_blocks;
     d->tasks[DX_RECURRENT] = d->recurrent.row_blocks * d->recurrent.col_blocks;
     d->tasks[DX_KERNEL] = r.kernel >= 0 ? d->kernel.row_blocks * d->kernel.col_blocks : 0;
-    d->tasks[DX_BIASES] = divide_up(r.width, DLT_GEMM_COLS);
+    d->tasks[DX_BIASES] = dlt_divide_up(r.width, DLT_GEMM_COLS);
     schedule->workspace_bytes = end * (int64_t)sizeof(float);
     schedule->prepared = d;
     schedule->phases = 3;
-    schedule->tasks[0] = divide_up(r.width, DEPTH) + divide_up(r.batch, GROUP);
-    schedule->tasks[1] = divide_up(r.batch, GROUP);
+    schedule->tasks[0] = dlt_divide_up(r.width, DEPTH) + dlt_divide_up(r.batch, GROUP);
+    schedule->tasks[1] = dlt_divide_up(r.batch, GROUP);
     for (int i = 0; i < DX_PARTS; i++) {
         schedule->tasks[2] += d->tasks[i];
     }
@@ -642,7 +639,7 @@ static void run_rnn_dx(const dlt_cpu_call *call, int phase, int64_t task)
     const rnn r = rnn_of(call->node, p->first);
     const void *const *in = call->in + p->first;
     float *work = call->workspace;
-    const int64_t packs = divide_up(r.width, DEPTH);
+    const int64_t packs = dlt_divide_up(r.width, DEPTH);
     if (phase == 0 && task < packs) {
         pack_block(p->simd->gemm, work, in[r.recurrent], 1, r.width, r.width, r.units, task);
     } else if (phase == 0) {
