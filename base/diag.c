@@ -165,8 +165,9 @@ const dlt_message *dlt_diag_at(const dlt_diag *diag, size_t i)
 size_t dlt_diag_count(const dlt_diag *diag, dlt_severity at_least)
 {
     size_t count = 0;
-    for (size_t i = 0; i < dlt_diag_size(diag); i++) {
-        count += dlt_diag_at(diag, i)->severity >= at_least;
+    const dlt_message *m = NULL;
+    for (size_t i = 0; (m = dlt_diag_at(diag, i)) != NULL; i++) {
+        count += m->severity >= at_least;
     }
     return count;
 }
@@ -190,9 +191,10 @@ const char *dlt_diag_text(const dlt_diag *diag, size_t i)
 
 dlt_status dlt_diag_status(const dlt_diag *diag)
 {
-    for (size_t i = 0; i < dlt_diag_size(diag); i++) {
-        if (dlt_diag_at(diag, i)->severity == DLT_ERROR) {
-            return dlt_diag_at(diag, i)->status;
+    const dlt_message *m = NULL;
+    for (size_t i = 0; (m = dlt_diag_at(diag, i)) != NULL; i++) {
+        if (m->severity == DLT_ERROR) {
+            return m->status;
         }
     }
     return DLT_OK;

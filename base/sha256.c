@@ -67,7 +67,7 @@ __attribute__((target("sha,sse4.1,ssse3"))) static void compress_x86(uint32_t st
     __m128i cdgh = _mm_blend_epi16(efgh, abcd, 0xF0);
     for (; blocks > 0; blocks--, data += 64) {
         const __m128i abef_before = abef, cdgh_before = cdgh;
-        __m128i w[4];
+        __m128i w[4] = {0};
         for (int i = 0; i < 4; i++) {
             w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(data + 16 * i)), swap);
         }

@@ -703,7 +703,7 @@ static dlt_status close_collection(reader *r, const yaml_event_t *event)
 {
     frame f = r->frames[--r->depth];
     dlt_yaml **entries = r->entries != NULL ? r->entries + f.first : NULL, *node = f.node;
-    const size_t entry_count = r->entry_count - f.first;
+    const size_t entry_count = entries != NULL ? r->entry_count - f.first : 0;
     node->count = node->type == DLT_YAML_MAP ? entry_count / 2 : entry_count;
     if (node->type == DLT_YAML_MAP && node->count > 0) {
         DLT_TRY(check_keys(r, entries, &node->count));

@@ -383,7 +383,7 @@ dlt_status dlt_feature_plan_make(const dlt_item *item, const dlt_fitted *fitted,
         DLT_TRY(plan_feature(item, fitted, arena, &features[i], diag));
     }
     for (size_t i = 0; i < p->crosses.count; i++) {
-        dlt_feature_cross cross;
+        dlt_feature_cross cross = {.name = ""};
         DLT_TRY(plan_cross(item, p->crosses.at[i], arena, plan, &cross, diag));
         size_t at = i; /* sorted by name; equal ones in the order written */
         while (at > 0 && strcmp(crosses[at - 1].name, cross.name) > 0) {
@@ -400,7 +400,7 @@ dlt_status dlt_feature_plan_make(const dlt_item *item, const dlt_fitted *fitted,
 static dlt_status feature_inputs(const dlt_item *item, const dlt_fitted *fitted, dlt_arena *arena,
                                  const dlt_layer_input **inputs, int *count, dlt_diag *diag)
 {
-    dlt_feature_plan plan;
+    dlt_feature_plan plan = {0};
     DLT_TRY(dlt_feature_plan_make(item, fitted, arena, &plan, diag));
     dlt_layer_input *list = dlt_arena_alloc(arena, 2 * plan.feature_count + plan.cross_count, sizeof *list);
     int at = 0;

@@ -1122,10 +1122,11 @@ static void report(dlt_source *source, const csv_block *block, const csv_error *
 {
     csv_state *s = source->state;
     const dlt_pos at = {s->reader.paths->at[block->file], s->line + error->line, error->column, 0};
-    const csv_column *column = error->field < s->plan.column_count ? &s->plan.columns[error->field] : NULL;
-    const char *name = column != NULL && column->name != NULL ? column->name
-                       : error->field < s->plan.column_count  ? s->names[error->field]
-                                                              : "?";
+    static const csv_column nothing = {0}; /* what a row has beyond the columns */
+    const csv_column *column = error->field < s->plan.column_count ? &s->plan.columns[error->field] : &nothing;
+    const char *name = column->name != NULL ? column->name
+                       : error->field < s->plan.column_count ? s->names[error->field]
+                                                             : "?";
     const int length = (int)error->text_length;
     if (s->shown == CSV_MOST_ERRORS || (error->fault == CSV_FAULT_LABEL && label_was_shown(source, error))) {
         s->not_shown++;

@@ -284,8 +284,8 @@ static dlt_status parse_manifest(dlt_checkpoint *c, dlt_diag *diag)
                              memchr(text, '\0', c->manifest_bytes) != NULL)) {
         status = fault(c, diag, "its manifest is not valid");
     }
-    for (bool first = true; status == DLT_OK && *line != '\0'; first = false) {
-        char *end = strchr(line, '\n');
+    char *end = NULL;
+    for (bool first = true; status == DLT_OK && (end = strchr(line, '\n')) != NULL; first = false) {
         *end = '\0';
         status = first ? check_first_line(c, line, diag) : parse_line(c, line, known, diag);
         line = end + 1;

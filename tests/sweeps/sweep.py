@@ -1,5 +1,6 @@
 """What the sweeps of this folder share. A sweep injects a fault at every place (--full) or at a sample of places (the gate)
 and looks at what is left behind. Each sweep_NAME.py
+  - goes whole with --full or DLTRAIN_SWEEP_FULL=1;
   - prints its seed, and runs the same again with --seed N;
   - counts the faults that really happened: one that did not happen is no proof, and a sweep in which none happened fails;
   - ends with one line `NAME: key=value ...`, which also goes to the file that DLTRAIN_SWEEP_RESULTS names (one JSON object
@@ -40,7 +41,8 @@ class Sweep:
         parser.add_argument("--seed", type=int, default=secrets.randbits(32), help="of the sample; printed in any case")
         parser.add_argument("--count", type=int, help="places to try, where the sweep draws them")
         self.arguments = parser.parse_args()
-        self.name, self.full, self.seed = name, self.arguments.full, self.arguments.seed
+        self.name, self.seed = name, self.arguments.seed
+        self.full = self.arguments.full or os.environ.get("DLTRAIN_SWEEP_FULL") == "1"
         self.random = random.Random(self.seed)
         self.counts = {}
         self.failures = []
