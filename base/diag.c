@@ -1,4 +1,5 @@
 /* base/diag.c: messages with places. Memory comes from an arena; running out of it leaves a fixed last message. */
+#define DLT_DIAG_ITSELF
 #include "base/diag.h"
 
 #include "base/alloc.h"
