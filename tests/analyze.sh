@@ -25,6 +25,6 @@ PYTHON
 xargs -P "$(nproc)" -d '\n' -I '{}' sh -c '{}' <"$found/commands" 2>"$found/gcc" || true
 printf '%s\n' "$@" | xargs -P "$(nproc)" -n 4 clang-tidy -p $build --quiet >"$found/tidy" 2>/dev/null || true
 
-{ grep -E 'Wanalyzer|error:' "$found/gcc"; grep -E 'warning:|error:' "$found/tidy"; } | sed 's/^[^:]*://' | sort -u | tee "$found/all"
+{ grep -E 'Wanalyzer|error:' "$found/gcc"; grep -E 'warning:|error:' "$found/tidy"; } | sort -u | tee "$found/all"
 echo "$# files, $(wc -l <"$found/all") findings"
 [ ! -s "$found/all" ]
