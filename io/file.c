@@ -251,6 +251,15 @@ dlt_status dlt_file_sync_folder(const char *path, dlt_status kind, dlt_diag *dia
     return status;
 }
 
+/* Makes the name of a folder just made survive a power cut: what is saved in it would be gone with it. */
+static dlt_status sync_parent(const char *path, dlt_status kind, dlt_diag *diag)
+{
+    char *parent = dlt_path_folder(path);
+    const dlt_status status = parent != NULL ? dlt_file_sync_folder(parent, kind, diag) : dlt_fail_memory(diag);
+    dlt_free(parent);
+    return status;
+}
+
 dlt_status dlt_file_make_folders(const char *path, bool must_be_new, dlt_status kind, dlt_diag *diag)
 {
     dlt_buf part = {0};
@@ -264,7 +273,11 @@ dlt_status dlt_file_make_folders(const char *path, bool must_be_new, dlt_status 
             break;
         }
         const bool last = at[strspn(at, "/")] == '\0';
-        if (name == 0 || dlt_file()->mkdir(part.data, 0777) == 0) {
+        if (name == 0) {
+            continue;
+        }
+        if (dlt_file()->mkdir(part.data, 0777) == 0) {
+            status = sync_parent(part.data, kind, diag);
             continue;
         }
         struct stat seen;

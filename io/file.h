@@ -66,7 +66,7 @@ dlt_status dlt_file_load_beneath(const char *folder, const char *path, size_t mo
 dlt_status dlt_file_replace(const char *path, const void *data, size_t bytes, dlt_status kind, dlt_diag *diag);
 /** fsync of a folder, so that names in it survive a power cut. */
 dlt_status dlt_file_sync_folder(const char *path, dlt_status kind, dlt_diag *diag);
-/** Makes a folder and those above it. An existing folder is fine unless `must_be_new`, which tells only of the last. */
+/** Makes a folder and those above it, so that they survive a power cut. An existing folder is fine unless `must_be_new`, which tells only of the last. */
 dlt_status dlt_file_make_folders(const char *path, bool must_be_new, dlt_status kind, dlt_diag *diag);
 
 /** `path` itself if absolute, else `folder`/`path`; free with dlt_free; NULL when memory is refused. */

@@ -43,6 +43,8 @@ typedef struct fit {
     bool first_step_told;
     dlt_run_info info;
     dlt_run_lock *lock;
+    bool lock_lost;
+    struct stat info_seen; /* of run.json when it was read; zeros: there was none */
     dlt_checkpoint *checkpoint; /* to go on from */
     dlt_loaded_meta loaded;
     bool resuming;
@@ -199,6 +201,38 @@ static bool can_be_changed(void *context, const dlt_run_info *info)
     return only_changeable(changes, count) && has_epochs_left(f, info);
 }
 
+/* Reads run.json, and remembers which one it was. */
+static dlt_status read_info(fit *f, const char *path, dlt_run_info *info)
+{
+    const char *file = dlt_arena_printf(f->arena, "%s/run.json", path);
+    if (file == NULL) {
+        return dlt_fail_memory(f->diag);
+    }
+    if (dlt_file()->stat(file, &f->info_seen) != 0) {
+        return dlt_fail(f->diag, DLT_E_CHECKPOINT, nowhere, "cannot read '%s': %s", file, strerror(errno));
+    }
+    return dlt_rundir_info(path, f->arena, info, f->diag);
+}
+
+/* Between reading what a run holds and taking its lock another process may have worked there. It has written run.json anew. */
+static dlt_status check_unchanged(fit *f)
+{
+    struct stat now = {0};
+    const char *file = dlt_arena_printf(f->arena, "%s/run.json", f->path);
+    if (file == NULL) {
+        return dlt_fail_memory(f->diag);
+    }
+    const bool there = dlt_file()->stat(file, &now) == 0;
+    const struct stat *then = &f->info_seen;
+    const bool same = f->new_run ? !there
+                                 : there && now.st_ino == then->st_ino && now.st_dev == then->st_dev &&
+                                       now.st_mtim.tv_sec == then->st_mtim.tv_sec &&
+                                       now.st_mtim.tv_nsec == then->st_mtim.tv_nsec;
+    return same ? DLT_OK
+                : dlt_fail(f->diag, DLT_E_CHECKPOINT, nowhere,
+                           "another process worked in '%s' just now; run the same command again", f->path);
+}
+
 /* Goes on with, or finds done, the run in a directory that the user or the search named. */
 static dlt_status use_run(fit *f, const char *path, const dlt_run_info *info)
 {
@@ -250,7 +284,7 @@ static dlt_status find_run(fit *f)
                             : o->run != NULL && !o->force && dlt_rundir_is(o->run) ? o->run
                                                                                    : NULL;
         if (there != NULL) { /* the second: this command was given before */
-            DLT_TRY(dlt_rundir_info(there, f->arena, &same, f->diag));
+            DLT_TRY(read_info(f, there, &same));
             return use_run(f, there, &same);
         }
         f->path = o->run;
@@ -263,7 +297,7 @@ static dlt_status find_run(fit *f)
         if (f->new_run) {
             return f->path != NULL ? DLT_OK : dlt_fail_memory(f->diag);
         }
-        DLT_TRY(dlt_rundir_info(o->run, f->arena, &same, f->diag));
+        DLT_TRY(read_info(f, o->run, &same));
         return use_run(f, f->path, &same);
     }
     f->new_run = true;
@@ -274,6 +308,7 @@ static dlt_status find_run(fit *f)
         dlt_rundir_find(f->run->folder, f->spec->name, f->run->digest, f->arena, &same, &newest, f->diag));
     if (same.path != NULL) {
         f->new_run = false;
+        DLT_TRY(read_info(f, same.path, &same));
         return use_run(f, same.path, &same);
     }
     if (newest.path != NULL && o->allow_change) {
@@ -282,6 +317,7 @@ static dlt_status find_run(fit *f)
                                       f->diag));
         if (found.path != NULL) {
             f->new_run = false;
+            DLT_TRY(read_info(f, found.path, &found));
             return use_run(f, found.path, &found);
         }
     }
@@ -423,6 +459,7 @@ static dlt_status enter_run(fit *f)
     }
     DLT_TRY(list_data(f));
     DLT_TRY(dlt_run_lock_take(f->path, &f->lock, f->diag));
+    DLT_TRY(check_unchanged(f));
     dlt_buf text = {0};
     dlt_spec_dump(f->run, DLT_DUMP_DEFAULTS, &text);
     dlt_status status = write_file(f, "config.yaml", &text);
@@ -705,9 +742,18 @@ static dlt_status forgive(fit *f, dlt_status status, const dlt_diag *aside)
     return forgiven ? DLT_OK : status;
 }
 
+/* One whose lock was taken over leaves everything as the new owner has it. */
+static dlt_status check_lock(fit *f)
+{
+    const dlt_status status = dlt_run_lock_check(f->lock, f->diag);
+    f->lock_lost = status != DLT_OK;
+    return status;
+}
+
 /* Saves where the run stands. Failures, of the last save that is, are told here and by the next wait. */
 static dlt_status save(fit *f, const char *path, bool weights_only)
 {
+    DLT_TRY(check_lock(f));
     const dlt_saved_meta meta = meta_of(f);
     dlt_diag *aside = dlt_diag_create();
     if (aside == NULL) {
@@ -716,9 +762,6 @@ static dlt_status save(fit *f, const char *path, bool weights_only)
     const dlt_status status = forgive(f, dlt_saver_save(f->saver, &meta, path, weights_only, aside), aside);
     dlt_diag_destroy(aside);
     f->last_save_ns = dlt_clock_ns();
-    if (f->path != NULL) {
-        dlt_run_lock_beat(f->lock);
-    }
     return status;
 }
 
@@ -808,6 +851,7 @@ static dlt_status act(void *context, int index, const dlt_callback_io *io, dlt_d
     } /* the end of an epoch is among the run's own anyway */
     if (io->write.path != NULL) {
         DLT_TRY(write_request(f, &io->write, diag));
+        DLT_TRY(dlt_saver_sync_first(f->saver, io->write.path, diag));
     }
     if (io->stop) {
         f->progress.stop = true;
@@ -1188,6 +1232,7 @@ static dlt_status write_logs(fit *f, const dlt_logs *logs, const dlt_fit_epoch *
     if (f->path == NULL) {
         return DLT_OK;
     }
+    DLT_TRY(check_lock(f));
     dlt_buf text = {0};
     dlt_log_entry room[MAX_LOGS];
     dlt_logs names;
@@ -1218,6 +1263,8 @@ static dlt_status write_logs(fit *f, const dlt_logs *logs, const dlt_fit_epoch *
                              : dlt_run_log_append(f->timing, text.data, text.length, f->diag);
     }
     dlt_buf_release(&text);
+    DLT_TRY(dlt_saver_sync_first(f->saver, dlt_run_log_path(f->history), f->diag));
+    DLT_TRY(dlt_saver_sync_first(f->saver, dlt_run_log_path(f->metrics), f->diag));
     f->progress.history_bytes = dlt_run_log_bytes(f->history);
     f->progress.metrics_bytes = dlt_run_log_bytes(f->metrics);
     return status;
@@ -1504,7 +1551,7 @@ dlt_status dlt_fit(const dlt_run_spec *run, const dlt_catalogue *catalogue, cons
     dlt_status status = f.scratch != NULL ? begin(&f) : dlt_fail_memory(diag);
     if (status == DLT_OK && result->outcome != DLT_FIT_DONE_BEFORE) {
         status = loop(&f);
-        if (status != DLT_OK && f.path != NULL) {
+        if (status != DLT_OK && f.path != NULL && !f.lock_lost) {
             dlt_saver_wait(f.saver, diag);
             write_info(&f, "failed");
         }

@@ -14,12 +14,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { MOST_INFO_BYTES = 1 << 20, ATTEMPTS = 100 };
@@ -65,6 +63,7 @@ dlt_status dlt_rundir_create(const char *folder, const char *name, dlt_arena *ar
         if (dlt_file()->mkdir(made, 0777) == 0) {
             const char *checkpoints = in_folder(arena, made, "checkpoints");
             *path = made;
+            DLT_TRY(dlt_file_sync_folder(parent, DLT_E_CHECKPOINT, diag));
             return checkpoints != NULL ? dlt_file_make_folders(checkpoints, true, DLT_E_CHECKPOINT, diag)
                                        : dlt_fail_memory(diag);
         }
@@ -158,10 +157,14 @@ dlt_status dlt_rundir_create_at(const char *path, bool force, dlt_diag *diag)
             DLT_TRY(moved);
         }
     }
-    char *checkpoints = dlt_path_join(path, "checkpoints");
-    const dlt_status made = checkpoints != NULL
-                                ? dlt_file_make_folders(checkpoints, false, DLT_E_CHECKPOINT, diag)
-                                : dlt_fail_memory(diag);
+    char *checkpoints = dlt_path_join(path, "checkpoints"), *above = dlt_path_folder(path);
+    dlt_status made = checkpoints != NULL && above != NULL
+                          ? dlt_file_make_folders(checkpoints, false, DLT_E_CHECKPOINT, diag)
+                          : dlt_fail_memory(diag);
+    if (made == DLT_OK) { /* a run that was stopped here may have left its folder unsynced; and so is one moved aside */
+        made = dlt_file_sync_folder(above, DLT_E_CHECKPOINT, diag);
+    }
+    dlt_free(above);
     dlt_free(checkpoints);
     return made;
 }
@@ -489,151 +492,6 @@ const char *dlt_final_weights_of(const char *run, dlt_arena *arena)
     return dlt_arena_printf(arena, "%s/checkpoints/final.weights.h5", run);
 }
 
-/* ---- lock ---- */
-
-struct dlt_run_lock {
-    char *path;
-};
-
-/* One line: host, process, boot: who holds a lock. */
-typedef struct owner {
-    char host[256], boot[64];
-    long process;
-} owner;
-
-static void read_boot(char *boot, size_t room)
-{
-    char *text = NULL;
-    size_t bytes = 0;
-    dlt_diag *unheard = dlt_diag_create();
-    boot[0] = '\0';
-    if (unheard != NULL && dlt_file_load("/proc/sys/kernel/random/boot_id", 4096, DLT_E_CHECKPOINT, nowhere,
-                                         &text, &bytes, unheard) == DLT_OK) {
-        snprintf(boot, room, "%.*s", (int)strcspn(text, "\n"), text);
-    }
-    dlt_free(text);
-    dlt_diag_destroy(unheard);
-}
-
-static void this_owner(owner *me)
-{
-    if (gethostname(me->host, sizeof me->host) != 0) {
-        snprintf(me->host, sizeof me->host, "unknown");
-    }
-    me->host[sizeof me->host - 1] = '\0';
-    read_boot(me->boot, sizeof me->boot);
-    me->process = (long)getpid();
-}
-
-static bool parse_owner(const char *text, owner *out)
-{
-    return sscanf(text, "%255s %ld %63s", out->host, &out->process, out->boot) == 3;
-}
-
-/* True if the owner of a lock cannot be alive any more. */
-static bool is_gone(const owner *other, const owner *me)
-{
-    if (strcmp(other->host, me->host) != 0) {
-        return false; /* another machine: only its owner or the user can know */
-    }
-    return strcmp(other->boot, me->boot) != 0 ||
-           (other->process != me->process && kill((pid_t)other->process, 0) != 0 && errno == ESRCH);
-}
-
-static dlt_status write_lock(const char *file, const owner *me, dlt_diag *diag)
-{
-    const int fd = dlt_file()->open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        return errno == EEXIST ? DLT_E_CHECKPOINT
-                               : dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot create '%s': %s", file,
-                                          strerror(errno));
-    }
-    char line[400];
-    const int length = snprintf(line, sizeof line, "%s %ld %s\n", me->host, me->process,
-                                me->boot[0] != '\0' ? me->boot : "-");
-    dlt_status status = dlt_file_write(fd, file, line, (size_t)length, DLT_E_CHECKPOINT, diag);
-    if (dlt_file()->close(fd) != 0 && status == DLT_OK) {
-        status = dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot write '%s': %s", file, strerror(errno));
-    }
-    if (status != DLT_OK) {
-        dlt_file()->unlink(file);
-    }
-    return status;
-}
-
-dlt_status dlt_run_lock_take(const char *path, dlt_run_lock **out, dlt_diag *diag)
-{
-    owner me, other;
-    *out = NULL;
-    dlt_run_lock *lock = dlt_alloc_zeroed(1, sizeof *lock);
-    char *file = dlt_path_join(path, "lock");
-    if (lock == NULL || file == NULL) {
-        dlt_free(lock);
-        dlt_free(file);
-        return dlt_fail_memory(diag);
-    }
-    this_owner(&me);
-    dlt_status status = DLT_E_CHECKPOINT;
-    for (int attempt = 0; attempt < 3; attempt++) {
-        const size_t errors = dlt_diag_count(diag, DLT_ERROR);
-        status = write_lock(file, &me, diag);
-        if (status == DLT_OK || dlt_diag_count(diag, DLT_ERROR) > errors) {
-            break;
-        }
-        char *text = NULL;
-        size_t bytes = 0;
-        dlt_diag *unheard = dlt_diag_create();
-        const bool read = unheard != NULL && dlt_file_load(file, 4096, DLT_E_CHECKPOINT, nowhere, &text,
-                                                           &bytes, unheard) == DLT_OK;
-        const bool known = read && parse_owner(text, &other);
-        dlt_free(text);
-        dlt_diag_destroy(unheard);
-        if (!read || (!known && attempt < 2)) { /* released in between, or just being written */
-            nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-            continue;
-        }
-        if (known && !is_gone(&other, &me)) {
-            status = dlt_fail(diag, DLT_E_CHECKPOINT, nowhere,
-                              "'%s' is in use by process %ld on %s; wait for it, or delete '%s' if you know "
-                              "that it is gone",
-                              path, other.process, other.host, file);
-            break;
-        }
-        if (known) {
-            dlt_warn(diag, nowhere, "took over '%s' from process %ld on %s, which is gone", path,
-                     other.process, other.host);
-        }
-        dlt_file()->unlink(file);
-    }
-    if (status != DLT_OK) {
-        if (dlt_diag_count(diag, DLT_ERROR) == 0) {
-            dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot take '%s'", file);
-        }
-        dlt_free(file);
-        dlt_free(lock);
-        return status;
-    }
-    lock->path = file;
-    *out = lock;
-    return DLT_OK;
-}
-
-void dlt_run_lock_beat(dlt_run_lock *lock)
-{
-    if (lock != NULL) {
-        utimensat(AT_FDCWD, lock->path, NULL, 0); /* a sign of life; its failure changes nothing */
-    }
-}
-
-void dlt_run_lock_release(dlt_run_lock *lock)
-{
-    if (lock != NULL) {
-        dlt_file()->unlink(lock->path);
-        dlt_free(lock->path);
-        dlt_free(lock);
-    }
-}
-
 /* ---- logs ---- */
 
 struct dlt_run_log {
@@ -664,6 +522,10 @@ dlt_status dlt_run_log_open(const char *path, const char *file, int64_t keep, dl
         return failed;
     }
     log->bytes = keep >= 0 && status.st_size > keep ? keep : (int64_t)status.st_size;
+    if (log->bytes < keep) {
+        dlt_warn(diag, nowhere, "'%s' is %lld bytes shorter than when the checkpoint was saved: rows are missing", log->path,
+                 (long long)(keep - log->bytes));
+    }
     *out = log;
     return DLT_OK;
 }
@@ -675,17 +537,14 @@ dlt_status dlt_run_log_append(dlt_run_log *log, const char *text, size_t bytes, 
     return DLT_OK;
 }
 
+const char *dlt_run_log_path(const dlt_run_log *log)
+{
+    return log->path;
+}
+
 int64_t dlt_run_log_bytes(const dlt_run_log *log)
 {
     return log->bytes;
-}
-
-dlt_status dlt_run_log_sync(dlt_run_log *log, dlt_diag *diag)
-{
-    if (dlt_file()->fsync(log->fd) != 0) {
-        return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot write '%s': %s", log->path, strerror(errno));
-    }
-    return DLT_OK;
 }
 
 void dlt_run_log_close(dlt_run_log *log)

@@ -96,30 +96,32 @@ const char *dlt_shown_path(const char *path);
  */
 const char *dlt_final_weights_of(const char *run, dlt_arena *arena);
 
-/* ---- lock ---- */
+/* ---- lock (trainer/run_lock.c) ---- */
 
 typedef struct dlt_run_lock dlt_run_lock;
 /**
- * Takes the folder's lock: DLT_E_CHECKPOINT with the owner's host and process if another run holds it. A lock
- * whose owner is gone (same host, no such process or another boot) is taken over with a warning.
+ * Takes the folder's lock: DLT_E_CHECKPOINT with the owner's process and host if another run holds it. A lock whose owner is
+ * gone is taken over with a warning. Until it is released a thread gives a sign of life every half minute.
  */
 dlt_status dlt_run_lock_take(const char *path, dlt_run_lock **lock, dlt_diag *diag);
-/** Shows that the owner lives; call at least every few minutes. */
-void dlt_run_lock_beat(dlt_run_lock *lock);
+/** DLT_E_CHECKPOINT if another process has taken the lock over, as happens to one that slept for long. NULL is accepted. */
+dlt_status dlt_run_lock_check(const dlt_run_lock *lock, dlt_diag *diag);
 /** NULL is accepted. */
 void dlt_run_lock_release(dlt_run_lock *lock);
+/** For tests: how often signs of life are given, and how old the last one of another machine must be for it to be gone. */
+void dlt_run_lock_set_times(double beat_s, double stale_s);
 
 /* ---- logs: files that only grow ---- */
 
 typedef struct dlt_run_log dlt_run_log;
-/** Opens for appending; a file longer than `keep` bytes is cut back to it first (keep < 0: kept whole). */
+/** Opens for appending; a file longer than `keep` bytes is cut back to it first (keep < 0: kept whole), a shorter one is warned
+ * of. It survives a power cut no sooner than a checkpoint says so (dlt_saver_sync_first). */
 dlt_status dlt_run_log_open(const char *path, const char *file, int64_t keep, dlt_run_log **log,
                             dlt_diag *diag);
 dlt_status dlt_run_log_append(dlt_run_log *log, const char *text, size_t bytes, dlt_diag *diag);
+const char *dlt_run_log_path(const dlt_run_log *log);
 /** Bytes in the file. */
 int64_t dlt_run_log_bytes(const dlt_run_log *log);
-/** Makes what was written survive a power cut. */
-dlt_status dlt_run_log_sync(dlt_run_log *log, dlt_diag *diag);
 /** NULL is accepted. */
 void dlt_run_log_close(dlt_run_log *log);
 

@@ -10,6 +10,8 @@
 #include "trainer/planted.h"
 #include "trainer/signals.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -31,6 +33,12 @@ typedef struct job {
     bool kept;
     int64_t kept_epoch;
 } job;
+
+/* A file that is written beside the checkpoints. */
+typedef struct log_file {
+    char *path;
+    bool written; /* since it was last synced */
+} log_file;
 
 struct dlt_saver {
     dlt_engine *engine;
@@ -54,6 +62,8 @@ struct dlt_saver {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool has_job, stopping, trial;
+    log_file *logs;
+    size_t log_count, log_room;
     int64_t best; /* step that `best` shall point to once it is written; -1: nothing to do */
     job job;
     atomic_bool trial_failed;
@@ -267,6 +277,53 @@ static dlt_status make_folder_of(const char *path, dlt_diag *diag)
     return status;
 }
 
+/* A checkpoint tells the lengths of the logs: after a power cut they must not be shorter. */
+static dlt_status sync_file(const char *path, dlt_diag *diag)
+{
+    int fd = -1;
+    dlt_status status = DLT_OK;
+    do {
+        fd = dlt_file()->open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK, 0);
+    } while (fd < 0 && errno == EINTR);
+    /* what is no file, as a terminal, cannot be synced */
+    if (fd < 0 || (dlt_file()->fsync(fd) != 0 && errno != EINVAL && errno != EROFS)) {
+        status = dlt_fail(diag, DLT_E_CHECKPOINT, (dlt_pos){0}, "cannot sync '%s': %s", path, strerror(errno));
+    }
+    if (fd >= 0) {
+        dlt_file()->close(fd);
+    }
+    char *folder = dlt_path_folder(path);
+    if (status == DLT_OK) {
+        status = folder != NULL ? dlt_file_sync_folder(folder, DLT_E_CHECKPOINT, diag) : dlt_fail_memory(diag);
+    }
+    dlt_free(folder);
+    return status;
+}
+
+static dlt_status sync_logs(dlt_saver *s, dlt_diag *diag)
+{
+    dlt_status status = DLT_OK;
+    for (size_t i = 0; status == DLT_OK; i++) {
+        pthread_mutex_lock(&s->lock);
+        const char *path = i < s->log_count ? s->logs[i].path : NULL; /* the list may move; what it points to stays */
+        const bool due = path != NULL && s->logs[i].written;
+        if (due) {
+            s->logs[i].written = false; /* what comes from now on is for the next time */
+        }
+        pthread_mutex_unlock(&s->lock);
+        if (path == NULL) {
+            break;
+        }
+        status = due ? sync_file(path, diag) : DLT_OK;
+        if (status != DLT_OK) {
+            pthread_mutex_lock(&s->lock);
+            s->logs[i].written = true;
+            pthread_mutex_unlock(&s->lock);
+        }
+    }
+    return status;
+}
+
 static dlt_status write_job(dlt_saver *s, dlt_diag *diag)
 {
     const job *j = &s->job;
@@ -277,7 +334,8 @@ static dlt_status write_job(dlt_saver *s, dlt_diag *diag)
     if (path == NULL) {
         return dlt_fail_memory(diag);
     }
-    dlt_status status = j->path != NULL ? make_folder_of(path, diag) : DLT_OK;
+    dlt_status status = sync_logs(s, diag);
+    status = status == DLT_OK && j->path != NULL ? make_folder_of(path, diag) : status;
     status = status == DLT_OK ? dlt_checkpoint_begin(path, &w, diag) : status;
     if (status == DLT_OK) {
         if (j->path != NULL) {
@@ -460,6 +518,10 @@ void dlt_saver_destroy(dlt_saver *s)
         pthread_join(s->thread, NULL);
     }
     release_job(&s->job);
+    for (size_t i = 0; i < s->log_count; i++) {
+        dlt_free(s->logs[i].path);
+    }
+    dlt_free(s->logs);
     dlt_checkpoint_folder_close(s->folder);
     dlt_free(s->snapshot);
     dlt_free(s->kept.data);
@@ -567,6 +629,37 @@ dlt_status dlt_saver_save(dlt_saver *s, const dlt_saved_meta *meta, const char *
         DLT_TRY(hand_over(s, diag));
     }
     return before;
+}
+
+dlt_status dlt_saver_sync_first(dlt_saver *s, const char *path, dlt_diag *diag)
+{
+    dlt_status status = DLT_OK;
+    pthread_mutex_lock(&s->lock);
+    size_t i = 0;
+    while (i < s->log_count && strcmp(s->logs[i].path, path) != 0) {
+        i++;
+    }
+    if (i == s->log_room) {
+        const size_t room = s->log_room > 0 ? 2 * s->log_room : 8;
+        log_file *grown = dlt_realloc(s->logs, room, sizeof *grown);
+        if (grown != NULL) {
+            s->logs = grown;
+            s->log_room = room;
+        }
+    }
+    if (i == s->log_count) {
+        char *copy = i < s->log_room ? copied(path) : NULL;
+        if (copy != NULL) {
+            s->logs[s->log_count++] = (log_file){.path = copy};
+        } else {
+            status = dlt_fail_memory(diag);
+        }
+    }
+    if (status == DLT_OK) {
+        s->logs[i].written = true;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return status;
 }
 
 dlt_status dlt_saver_resumed(dlt_saver *s, int64_t step, dlt_diag *diag)

@@ -66,6 +66,11 @@ void dlt_saver_destroy(dlt_saver *saver);
  */
 dlt_status dlt_saver_save(dlt_saver *saver, const dlt_saved_meta *meta, const char *path, bool weights_only,
                           dlt_diag *diag);
+/**
+ * A log was written to: it is synced before the next checkpoint, which says how long it is, counts as saved. If that fails
+ * so does the save.
+ */
+dlt_status dlt_saver_sync_first(dlt_saver *saver, const char *path, dlt_diag *diag);
 /** Tells that the folder's checkpoint of this step was resumed from: it is not saved again, and damaged ones that
  * are newer make room for those that will be. */
 dlt_status dlt_saver_resumed(dlt_saver *saver, int64_t step, dlt_diag *diag);
