@@ -5,6 +5,7 @@
  *   DLTRAIN_FAULT_FILE=ENOSPC:17    the 17th call that can fail with ENOSPC does; EIO, EDQUOT and EINTR likewise
  *   DLTRAIN_FAULT_FILE=ENOSPC:17+   that one and all after it
  *   DLTRAIN_FAULT_FILE=SHORT:17     the 17th transfer moves half of its bytes (17+: all after it too)
+ *   DLTRAIN_FAULT_FILE=KILL:17      the process is killed before the 17th call, or in the midst of it: half is written
  *   DLTRAIN_FAULT_FILE=EIO:0        nothing fails
  *   DLTRAIN_FAULT_PROOF=FILE        gets a line "number call path" for each call that was made to fail, with :0 for each that
  *                                   could have been
@@ -16,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +31,7 @@ typedef enum call_kind { LOOKS, READS, OPENS, MAKES, WRITES, CLOSES_READ, CLOSES
 static struct {
     pthread_mutex_t lock;
     int error; /* 0 with cut: a short transfer */
-    bool cut, onwards;
+    bool cut, kill, onwards;
     unsigned long nth, calls;
     int proof, record; /* -1: none */
     const dlt_file_ops *system;
@@ -45,7 +47,7 @@ static const char *path_of(int fd)
 /* True if a call of this kind can fail in the way that is asked for. */
 static bool can_fail(call_kind kind)
 {
-    switch (faults.cut ? 0 : faults.error) {
+    switch (faults.error) {
     case ENOSPC:
     case EDQUOT:
         return kind == MAKES || kind == WRITES || kind == CLOSES_WRITTEN;
@@ -54,7 +56,7 @@ static bool can_fail(call_kind kind)
     case EIO:
         return true;
     default:
-        return kind == READS || kind == WRITES;
+        return faults.kill || kind == READS || kind == WRITES;
     }
 }
 
@@ -74,7 +76,7 @@ static void put(int fd, const void *data, size_t bytes)
 static bool is_due(call_kind kind, const char *call, const char *path)
 {
     char line[MOST_PATH + 64];
-    if ((faults.error == 0 && !faults.cut) || !can_fail(kind)) {
+    if ((faults.error == 0 && !faults.cut && !faults.kill) || !can_fail(kind)) {
         return false;
     }
     faults.calls++;
@@ -82,6 +84,9 @@ static bool is_due(call_kind kind, const char *call, const char *path)
     if ((due || faults.nth == 0) && faults.proof >= 0) {
         const int length = snprintf(line, sizeof line, "%lu %s %s\n", faults.calls, call, path);
         put(faults.proof, line, (size_t)length);
+    }
+    if (due && faults.kill && kind != WRITES) {
+        kill(getpid(), SIGKILL);
     }
     return due;
 }
@@ -127,9 +132,12 @@ static void record(const char *line, int length, const void *data, size_t bytes)
     ssize_t result = -1;                                                                                                      \
     int reason = faults.error;                                                                                                \
     const bool due = (!faults.cut || bytes > 1) && is_due(kind, name, path_of(fd));                                           \
-    if (!due || faults.cut) {                                                                                                 \
+    if (!due || faults.cut || faults.kill) {                                                                                  \
         bytes = due ? bytes / 2 : bytes;                                                                                      \
         result = call;                                                                                                        \
+        if (due && faults.kill) {                                                                                             \
+            kill(getpid(), SIGKILL);                                                                                          \
+        }                                                                                                                     \
         reason = errno;                                                                                                       \
         if (result > 0) {                                                                                                     \
             then;                                                                                                             \
@@ -286,7 +294,7 @@ static void read_order(const char *order)
     static const struct {
         const char *name;
         int error;
-    } kinds[] = {{"ENOSPC:", ENOSPC}, {"EIO:", EIO}, {"EDQUOT:", EDQUOT}, {"EINTR:", EINTR}, {"SHORT:", 0}};
+    } kinds[] = {{"ENOSPC:", ENOSPC}, {"EIO:", EIO}, {"EDQUOT:", EDQUOT}, {"EINTR:", EINTR}, {"SHORT:", 0}, {"KILL:", 0}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         const size_t length = strlen(kinds[i].name);
         if (strncmp(order, kinds[i].name, length) == 0) {
@@ -294,7 +302,8 @@ static void read_order(const char *order)
             faults.nth = strtoul(order + length, &end, 10);
             faults.onwards = *end == '+';
             faults.error = kinds[i].error;
-            faults.cut = kinds[i].error == 0;
+            faults.kill = kinds[i].name[0] == 'K';
+            faults.cut = faults.error == 0 && !faults.kill;
             return;
         }
     }

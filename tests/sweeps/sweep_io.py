@@ -19,42 +19,20 @@ def calls(path):
     return [line.split(" ", 2) for line in path.read_text().splitlines()]
 
 
-def begin(slot, scenario):
-    return slot.fresh() if scenario == "begins" else slot.again("stopped")
-
-
-def prepare(slot):
-    """Outcome of the undisturbed run, and the bytes of every checkpoint that it ever wrote."""
-    expected = slot.reference()
-    written = {}
-    for step in range(1, 7):
-        result = tiny.fit(slot.fresh() if step == 1 else slot.folder, "--stop-after", step)
-        assert result.returncode == dltrain.SAVED, result.stderr
-        written.update({name: dltrain.digest(path) for name, path in tiny.steps(slot.folder).items()})
-        if step == 3:
-            slot.keep_as("stopped")
-    tiny.fit(slot.folder)
-    assert len(written) == 6 and not tiny.differences(tiny.outcome(slot.folder), expected), (written, expected)
-    return expected, written
-
-
 def places(s):
     """How many calls can fail in each way: (scenario, order, number, onwards) of all."""
     found = []
 
-    def count(slot, _prepared, _item):
-        slot.fresh()
-        tiny.fit(slot.folder, "--stop-after", 3)
-        slot.keep_as("stopped")
+    def count(slot, run, _item):
         for scenario in ("begins", "resumes"):
             for order in ORDERS:
                 proof = slot.path / f"{scenario}-{order}"
-                result = tiny.fit(begin(slot, scenario), program=sweep.FAULTS, DLTRAIN_FAULT_FILE=f"{order}:0",
+                result = tiny.fit(run.begin(scenario), program=sweep.FAULTS, DLTRAIN_FAULT_FILE=f"{order}:0",
                                   DLTRAIN_FAULT_PROOF=str(proof))
                 assert result.returncode == dltrain.DONE, result.stderr
                 s.count(f"{scenario} {order}", len(calls(proof)))
 
-    tiny.in_slots(s, lambda slot: None, count, [None])
+    tiny.in_slots(s, tiny.Undisturbed, count, [None])
     for scenario in ("begins", "resumes"):
         for order in ORDERS:
             number = s.counts.pop(f"{scenario} {order}", 0)
@@ -65,10 +43,9 @@ def places(s):
     return found
 
 
-def trial(s, slot, prepared, item):
-    expected, written = prepared
+def trial(s, slot, run, item):
     scenario, order, number, onwards = item
-    folder = begin(slot, scenario)
+    folder = run.begin(scenario)
     proof = slot.path / "proof"
     proof.unlink(missing_ok=True)
     result = tiny.fit(folder, program=sweep.FAULTS, DLTRAIN_FAULT_FILE=f"{order}:{number}{'+' if onwards else ''}",
@@ -83,9 +60,8 @@ def trial(s, slot, prepared, item):
     if result.returncode not in CODES:
         s.lost(f"{what}: ended with {result.returncode}: {result.stderr}")
     s.count(f"code_{result.returncode}")
-    for name, path in tiny.steps(folder).items():
-        if dltrain.digest(path) != written.get(name):
-            s.lost(f"{what}: {name} is not what an undisturbed run writes")
+    if run.damaged():
+        s.lost(f"{what}: {run.damaged()} are not what an undisturbed run writes")
     if order == "SHORT" and result.returncode != dltrain.DONE:
         s.lost(f"{what}: a short transfer is no error: {result.returncode} {result.stderr}")
     told = result.stderr
@@ -93,7 +69,7 @@ def trial(s, slot, prepared, item):
         s.count("resumed")
         result = tiny.fit(folder)
     found = tiny.outcome(folder)
-    differ = tiny.differences(found, expected)
+    differ = tiny.differences(found, run.expected)
     if differ and all(name.startswith("kept-") and name not in found for name in differ) and "not saved" in told:
         s.count("without_a_callbacks_file")  # the run went on without it, and said so
     elif result.returncode != dltrain.DONE or differ:
@@ -102,5 +78,5 @@ def trial(s, slot, prepared, item):
 
 s = sweep.Sweep("sweep_io", __doc__.splitlines()[0])
 chosen = s.choose(places(s), s.arguments.count or SAMPLE)
-tiny.in_slots(s, prepare, lambda slot, prepared, item: trial(s, slot, prepared, item), chosen)
+tiny.in_slots(s, tiny.Undisturbed, lambda slot, run, item: trial(s, slot, run, item), chosen)
 s.finish("happened")

@@ -110,6 +110,36 @@ class Slot:
         return outcome(self.folder)
 
 
+class Undisturbed:
+    """What a run leaves that nothing disturbs: its outcome, and the digest of every checkpoint that it ever wrote. The slot
+    has the run as it is after three of its six steps, which is in the midst of an epoch, as "stopped"."""
+
+    def __init__(self, slot):
+        self.slot, self.expected, self.written = slot, slot.reference(), {}
+        slot.fresh()
+        for step in range(1, 7):
+            result = fit(slot.folder, "--stop-after", step)
+            if result.returncode != dltrain.SAVED:
+                raise RuntimeError(f"the run does not stop: {result.returncode} {result.stderr}")
+            self.written.update({name: dltrain.digest(path) for name, path in steps(slot.folder).items()})
+            if step == 3:
+                slot.keep_as("stopped")
+        fit(slot.folder)
+        if len(self.written) != 6 or differences(outcome(slot.folder), self.expected):
+            raise RuntimeError("a run that is only stopped and resumed differs from one that is not")
+
+    def begin(self, scenario):
+        """A folder for a run that "begins" or "resumes"."""
+        return self.slot.fresh() if scenario == "begins" else self.slot.again("stopped")
+
+    def damaged(self):
+        """Names of checkpoints that are not what the undisturbed run writes."""
+        return [name for name, path in steps(self.slot.folder).items() if dltrain.digest(path) != self.written.get(name)]
+
+    def differ(self):
+        return differences(outcome(self.slot.folder), self.expected)
+
+
 def in_slots(s, prepare, trial, items):
     """trial(slot, prepared, item) for each of the items, in WORKERS processes with a slot each; prepare(slot) comes before.
     What they count and lose comes together in the sweep `s`."""
@@ -119,7 +149,7 @@ def in_slots(s, prepare, trial, items):
     following, replies = fork.Value("l", 0), fork.Queue()
 
     def worker(number):
-        s.counts, s.failures = {}, []
+        s.counts, s.failures, prepared = {}, [], None
         try:
             slot = Slot(place / f"slot{number}")
             prepared = prepare(slot)
@@ -132,6 +162,9 @@ def in_slots(s, prepare, trial, items):
                 trial(slot, prepared, items[index])
         except Exception:  # whatever it is, the sweep has not done what it says
             s.lost(traceback.format_exc())
+        finally:
+            if hasattr(prepared, "close"):
+                prepared.close()
         replies.put((s.counts, s.failures))
 
     processes = [fork.Process(target=worker, args=(number,)) for number in range(min(WORKERS, max(1, len(items))))]
