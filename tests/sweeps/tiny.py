@@ -159,6 +159,8 @@ def in_slots(s, prepare, trial, items):
                     following.value += 1
                 if index >= len(items):
                     break
+                if index > 0 and index % 500 == 0:
+                    print(f"{s.name}: {index} of {len(items)}", flush=True)
                 trial(slot, prepared, items[index])
         except Exception:  # whatever it is, the sweep has not done what it says
             s.lost(traceback.format_exc())
