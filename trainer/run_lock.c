@@ -1,12 +1,13 @@
 /* trainer/run_lock.c: who is at work in a run directory.
  *
- * RUN/lock is one line: host, process, boot, start of the process, and whether it holds the kernel's lock (flock) on the file,
- * which it does for as long as it lives wherever the file system has such locks. Its time of change is the last sign of life.
+ * RUN/lock is one line: host, process, boot, start of the process, and whether it holds the kernel's lock
+ * (flock) on the file, which it does for as long as it lives wherever the file system has such locks. Its
+ * time of change is the last sign of life.
  *
- * The file appears whole, by a rename of one that was written and synced. It is replaced, again by one rename, only by a process
- * that holds the kernel's lock on the very file that it replaces: of several that find a dead owner's lock one wins, and the
- * others find a live owner's. Where the file system has no locks the last of several renames wins, and each looks again after
- * a while whether it was the last. */
+ * The file appears whole, by a rename of one that was written and synced. It is replaced, again by one
+ * rename, only by a process that holds the kernel's lock on the very file that it replaces: of several that
+ * find a dead owner's lock one wins, and the others find a live owner's. Where the file system has no locks
+ * the last of several renames wins, and each looks again after a while whether it was the last. */
 #include "trainer/rundir.h"
 
 #include "base/alloc.h"
@@ -77,7 +78,8 @@ static bool parse_owner(const char *text, owner *out)
 {
     char how[16] = "";
     *out = (owner){0};
-    if (sscanf(text, "%255s %ld %63s %llu %15s", out->host, &out->process, out->boot, &out->started, how) < 3 ||
+    if (sscanf(text, "%255s %ld %63s %llu %15s", out->host, &out->process, out->boot, &out->started, how) <
+            3 ||
         strchr(text, '\n') == NULL) {
         return false;
     }
@@ -111,7 +113,8 @@ static bool is_gone(const finding *f, const owner *me, const struct timespec *no
     if (strcmp(o->host, me->host) == 0) {
         return !same_boot || !is_alive(o);
     }
-    const double age = (double)(now->tv_sec - f->seen.st_mtim.tv_sec) + 1e-9 * (double)(now->tv_nsec - f->seen.st_mtim.tv_nsec);
+    const double age = (double)(now->tv_sec - f->seen.st_mtim.tv_sec) +
+                       1e-9 * (double)(now->tv_nsec - f->seen.st_mtim.tv_nsec);
     return age > atomic_load(&stale_s);
 }
 
@@ -161,8 +164,8 @@ static dlt_status prepare(const char *name, owner *me, int *fd, struct stat *see
         return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot create '%s': %s", name, strerror(errno));
     }
     me->locked = flock(*fd, LOCK_EX | LOCK_NB) == 0;
-    const int length = snprintf(line, sizeof line, "%s %ld %s %llu %s\n", me->host, me->process, me->boot, me->started,
-                                me->locked ? "locked" : "-");
+    const int length = snprintf(line, sizeof line, "%s %ld %s %llu %s\n", me->host, me->process, me->boot,
+                                me->started, me->locked ? "locked" : "-");
     dlt_status status = dlt_file_write(*fd, name, line, (size_t)length, DLT_E_CHECKPOINT, diag);
     if (status == DLT_OK && (dlt_file()->fsync(*fd) != 0 || dlt_file()->fstat(*fd, seen) != 0)) {
         status = dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot write '%s': %s", name, strerror(errno));
@@ -183,8 +186,8 @@ static dlt_status refuse(const char *run, const char *file, const finding *f, dl
 }
 
 /* Puts our lock in the place of a dead owner's. */
-static dlt_status replace(const char *run, const char *file, const char *name, const struct stat *ours, const finding *f,
-                          dlt_diag *diag)
+static dlt_status replace(const char *run, const char *file, const char *name, const struct stat *ours,
+                          const finding *f, dlt_diag *diag)
 {
     struct stat named;
     if (dlt_file()->rename(name, file) != 0) {
@@ -193,11 +196,13 @@ static dlt_status replace(const char *run, const char *file, const char *name, c
     if (!f->has_locks) {
         pause_ms(SETTLE_MS);
         if (dlt_file()->stat(file, &named) != 0 || !same_file(&named, ours)) {
-            return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "'%s' was taken by another process at the same moment", run);
+            return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere,
+                            "'%s' was taken by another process at the same moment", run);
         }
     }
     if (f->known) {
-        dlt_warn(diag, nowhere, "took over '%s' from process %ld on %s, which is gone", run, f->other.process, f->other.host);
+        dlt_warn(diag, nowhere, "took over '%s' from process %ld on %s, which is gone", run, f->other.process,
+                 f->other.host);
     } else {
         dlt_warn(diag, nowhere, "took over '%s' from a process that is not known: its lock is damaged", run);
     }
@@ -249,7 +254,9 @@ static void *beat(void *argument)
         until.tv_sec += (time_t)(ns / 1000000000);
         until.tv_nsec = (long)(ns % 1000000000);
         if (pthread_cond_timedwait(&lock->changed, &lock->guard, &until) == ETIMEDOUT) {
-            futimens(lock->fd, NULL); /* of the file itself: its name may be another's by now. A failure changes nothing */
+            futimens(
+                lock->fd,
+                NULL); /* of the file itself: its name may be another's by now. A failure changes nothing */
         }
     }
     pthread_mutex_unlock(&lock->guard);
@@ -318,17 +325,17 @@ dlt_status dlt_run_lock_take(const char *path, dlt_run_lock **out, dlt_diag *dia
 static int whose(const dlt_run_lock *lock)
 {
     struct stat named;
-    return dlt_file()->stat(lock->path, &named) != 0                                ? -1
+    return dlt_file()->stat(lock->path, &named) != 0                     ? -1
            : named.st_ino == lock->inode && named.st_dev == lock->device ? 1
-                                                                          : 0;
+                                                                         : 0;
 }
 
 dlt_status dlt_run_lock_check(const dlt_run_lock *lock, dlt_diag *diag)
 {
     return lock == NULL || whose(lock) != 0 /* one that a user has deleted is nobody's */
                ? DLT_OK
-               : dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "'%s' was taken over by another process; this one has stopped there",
-                          lock->run);
+               : dlt_fail(diag, DLT_E_CHECKPOINT, nowhere,
+                          "'%s' was taken over by another process; this one has stopped there", lock->run);
 }
 
 void dlt_run_lock_release(dlt_run_lock *lock)

@@ -1,17 +1,21 @@
 /* tests/sweeps/fault_file.c: calls of the file system that fail, and a record of those that change it.
  *
- * Linked into dltrain_faults, which is the program otherwise. The environment says what to do, and is forgotten at once, so
- * that the readers of HDF5 files, processes of this program too, are left alone:
- *   DLTRAIN_FAULT_FILE=ENOSPC:17    the 17th call that can fail with ENOSPC does; EIO, EDQUOT and EINTR likewise
- *   DLTRAIN_FAULT_FILE=ENOSPC:17+   that one and all after it
- *   DLTRAIN_FAULT_FILE=SHORT:17     the 17th transfer moves half of its bytes (17+: all after it too)
- *   DLTRAIN_FAULT_FILE=KILL:17      the process is killed before the 17th call, or in the midst of it: half is written
- *   DLTRAIN_FAULT_FILE=EIO:0        nothing fails
- *   DLTRAIN_FAULT_PROOF=FILE        gets a line "number call path" for each call that was made to fail, with :0 for each that
- *                                   could have been
- *   DLTRAIN_RECORD_FILE=FILE        gets what changes files and folders, in the order in which it happened (see record())
- * Which calls can fail with what is what POSIX and network file systems have: a read does not find the disk full. Calls of all
- * threads are counted together; which is the 17th may differ from run to run, so the sweeps take the proof's word for it. */
+ * Linked into dltrain_faults, which is the program otherwise. The environment says what to do, and is
+ * forgotten at once, so that the readers of HDF5 files, processes of this program too, are left alone:
+ *
+ *   DLTRAIN_FAULT_FILE=ENOSPC:17   the 17th call that can fail with ENOSPC does; EIO, EDQUOT, EINTR likewise
+ *   DLTRAIN_FAULT_FILE=ENOSPC:17+  that one and all after it
+ *   DLTRAIN_FAULT_FILE=SHORT:17    the 17th transfer moves half of its bytes (17+: all after it too)
+ *   DLTRAIN_FAULT_FILE=KILL:17     the process is killed before the 17th call, or when half is written
+ *   DLTRAIN_FAULT_FILE=EIO:0       nothing fails
+ *   DLTRAIN_FAULT_PROOF=FILE       gets a line "number call path" for each call that was made to fail,
+ *                                  with :0 for each that could have been
+ *   DLTRAIN_RECORD_FILE=FILE       gets what changes files and folders, in the order in which it happened
+ *                                  (see record)
+ *
+ * Which calls can fail with what is what POSIX and network file systems have: a read does not find the disk
+ * full. Calls of all threads are counted together; which is the 17th may differ from run to run, so the sweeps
+ * take the proof's word for it. */
 #include "io/file.h"
 
 #include <errno.h>
@@ -80,7 +84,8 @@ static bool is_due(call_kind kind, const char *call, const char *path)
         return false;
     }
     faults.calls++;
-    const bool due = faults.nth > 0 && (faults.calls == faults.nth || (faults.onwards && faults.calls > faults.nth));
+    const bool due =
+        faults.nth > 0 && (faults.calls == faults.nth || (faults.onwards && faults.calls > faults.nth));
     if ((due || faults.nth == 0) && faults.proof >= 0) {
         const int length = snprintf(line, sizeof line, "%lu %s %s\n", faults.calls, call, path);
         put(faults.proof, line, (size_t)length);
@@ -94,7 +99,8 @@ static bool is_due(call_kind kind, const char *call, const char *path)
 /* One operation of the record: a line of fields that tabs separate, and after it the bytes that were written.
  *   open fd path flags | close fd | write fd offset bytes | truncate fd size | sync fd
  *   rename from to | unlink path | mkdir path | rmdir path | symlink path target
- * Only what succeeded is there. The lock is held around the call and its line, so the order is the one that happened. */
+ * Only what succeeded is there. The lock is held around the call and its line, so the order is the one that
+ * happened. */
 static void record(const char *line, int length, const void *data, size_t bytes)
 {
     if (faults.record >= 0) {
@@ -103,48 +109,48 @@ static void record(const char *line, int length, const void *data, size_t bytes)
     }
 }
 
-#define RECORD(...)                                                                                                           \
-    do {                                                                                                                      \
-        char line_[2 * MOST_PATH + 64];                                                                                       \
-        const int length_ = snprintf(line_, sizeof line_, __VA_ARGS__);                                                       \
-        record(line_, length_, "", 0);                                                                                        \
+#define RECORD(...)                                                                                          \
+    do {                                                                                                     \
+        char line_[2 * MOST_PATH + 64];                                                                      \
+        const int length_ = snprintf(line_, sizeof line_, __VA_ARGS__);                                      \
+        record(line_, length_, "", 0);                                                                       \
     } while (0)
 
-/* Runs `call` under the lock unless it is due to fail, and `then` if it succeeded; errno is that of the call. */
-#define GUARDED(type, kind, name, path, call, then)                                                                           \
-    pthread_mutex_lock(&faults.lock);                                                                                         \
-    type result = -1;                                                                                                         \
-    int reason = faults.error;                                                                                                \
-    if (!is_due(kind, name, path)) {                                                                                          \
-        result = call;                                                                                                        \
-        reason = errno;                                                                                                       \
-        if (result >= 0) {                                                                                                    \
-            then;                                                                                                             \
-        }                                                                                                                     \
-    }                                                                                                                         \
-    pthread_mutex_unlock(&faults.lock);                                                                                       \
-    errno = reason;                                                                                                           \
+/* Runs `call` under the lock unless it is due to fail, and `then` if it succeeded; errno is the call's. */
+#define GUARDED(type, kind, name, path, call, then)                                                          \
+    pthread_mutex_lock(&faults.lock);                                                                        \
+    type result = -1;                                                                                        \
+    int reason = faults.error;                                                                               \
+    if (!is_due(kind, name, path)) {                                                                         \
+        result = call;                                                                                       \
+        reason = errno;                                                                                      \
+        if (result >= 0) {                                                                                   \
+            then;                                                                                            \
+        }                                                                                                    \
+    }                                                                                                        \
+    pthread_mutex_unlock(&faults.lock);                                                                      \
+    errno = reason;                                                                                          \
     return result
 
 /* The same for a transfer, which may be cut in half instead of failing. */
-#define TRANSFER(kind, name, call, then)                                                                                      \
-    pthread_mutex_lock(&faults.lock);                                                                                         \
-    ssize_t result = -1;                                                                                                      \
-    int reason = faults.error;                                                                                                \
-    const bool due = (!faults.cut || bytes > 1) && is_due(kind, name, path_of(fd));                                           \
-    if (!due || faults.cut || faults.kill) {                                                                                  \
-        bytes = due ? bytes / 2 : bytes;                                                                                      \
-        result = call;                                                                                                        \
-        if (due && faults.kill) {                                                                                             \
-            kill(getpid(), SIGKILL);                                                                                          \
-        }                                                                                                                     \
-        reason = errno;                                                                                                       \
-        if (result > 0) {                                                                                                     \
-            then;                                                                                                             \
-        }                                                                                                                     \
-    }                                                                                                                         \
-    pthread_mutex_unlock(&faults.lock);                                                                                       \
-    errno = reason;                                                                                                           \
+#define TRANSFER(kind, name, call, then)                                                                     \
+    pthread_mutex_lock(&faults.lock);                                                                        \
+    ssize_t result = -1;                                                                                     \
+    int reason = faults.error;                                                                               \
+    const bool due = (!faults.cut || bytes > 1) && is_due(kind, name, path_of(fd));                          \
+    if (!due || faults.cut || faults.kill) {                                                                 \
+        bytes = due ? bytes / 2 : bytes;                                                                     \
+        result = call;                                                                                       \
+        if (due && faults.kill) {                                                                            \
+            kill(getpid(), SIGKILL);                                                                         \
+        }                                                                                                    \
+        reason = errno;                                                                                      \
+        if (result > 0) {                                                                                    \
+            then;                                                                                            \
+        }                                                                                                    \
+    }                                                                                                        \
+    pthread_mutex_unlock(&faults.lock);                                                                      \
+    errno = reason;                                                                                          \
     return result
 
 static void opened(int fd, const char *path, int flags)
@@ -153,8 +159,8 @@ static void opened(int fd, const char *path, int flags)
         snprintf(faults.path[fd], MOST_PATH, "%s", path);
         faults.written[fd] = (flags & O_ACCMODE) != O_RDONLY;
     }
-    RECORD("open\t%d\t%s\t%s%s%s\n", fd, path, (flags & O_CREAT) != 0 ? "c" : "", (flags & O_TRUNC) != 0 ? "t" : "",
-           (flags & O_DIRECTORY) != 0 ? "d" : "");
+    RECORD("open\t%d\t%s\t%s%s%s\n", fd, path, (flags & O_CREAT) != 0 ? "c" : "",
+           (flags & O_TRUNC) != 0 ? "t" : "", (flags & O_DIRECTORY) != 0 ? "d" : "");
 }
 
 static int fault_open(const char *path, int flags, mode_t mode)
@@ -165,7 +171,8 @@ static int fault_open(const char *path, int flags, mode_t mode)
 
 static int fault_open_beneath(const char *folder, const char *path, int flags)
 {
-    GUARDED(int, OPENS, "open", path, faults.system->open_beneath(folder, path, flags), opened(result, path, flags));
+    GUARDED(int, OPENS, "open", path, faults.system->open_beneath(folder, path, flags),
+            opened(result, path, flags));
 }
 
 /* As on Linux, the descriptor is gone whatever close says. */
@@ -209,7 +216,8 @@ static ssize_t fault_pread(int fd, void *data, size_t bytes, off_t offset)
 
 static ssize_t fault_write(int fd, const void *data, size_t bytes)
 {
-    TRANSFER(WRITES, "write", write(fd, data, bytes), written(fd, data, result, lseek(fd, 0, SEEK_CUR) - result));
+    TRANSFER(WRITES, "write", write(fd, data, bytes),
+             written(fd, data, result, lseek(fd, 0, SEEK_CUR) - result));
 }
 
 static ssize_t fault_pwrite(int fd, const void *data, size_t bytes, off_t offset)
@@ -250,7 +258,8 @@ static int fault_rename(const char *from, const char *to)
 
 static int fault_rename_new(const char *from, const char *to)
 {
-    GUARDED(int, MAKES, "rename_new", to, faults.system->rename_new(from, to), RECORD("rename\t%s\t%s\n", from, to));
+    GUARDED(int, MAKES, "rename_new", to, faults.system->rename_new(from, to),
+            RECORD("rename\t%s\t%s\n", from, to));
 }
 
 static int fault_unlink(const char *path)
@@ -294,7 +303,8 @@ static void read_order(const char *order)
     static const struct {
         const char *name;
         int error;
-    } kinds[] = {{"ENOSPC:", ENOSPC}, {"EIO:", EIO}, {"EDQUOT:", EDQUOT}, {"EINTR:", EINTR}, {"SHORT:", 0}, {"KILL:", 0}};
+    } kinds[] = {{"ENOSPC:", ENOSPC}, {"EIO:", EIO}, {"EDQUOT:", EDQUOT},
+                 {"EINTR:", EINTR},   {"SHORT:", 0}, {"KILL:", 0}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         const size_t length = strlen(kinds[i].name);
         if (strncmp(order, kinds[i].name, length) == 0) {

@@ -1,5 +1,5 @@
-/* tests/tools/newest_checkpoint.c: reads names of folders, one a line, and answers each with the step of the newest
- * checkpoint there that is whole, "none", or "refused: why". */
+/* tests/tools/newest_checkpoint.c: reads names of folders, one a line, and answers each with the step of the
+ * newest checkpoint there that is whole, "none", or "refused: why". */
 #include "io/h5/checkpoint.h"
 #include "io/h5/h5_table.h"
 

@@ -56,8 +56,8 @@ static int teardown(void **state)
     return 0;
 }
 
-static void put_lock(const fixture *f, const char *host, long process, const char *boot, unsigned long long started,
-                     const char *how)
+static void put_lock(const fixture *f, const char *host, long process, const char *boot,
+                     unsigned long long started, const char *how)
 {
     char line[512];
     const int length = snprintf(line, sizeof line, "%s %ld %s %llu %s\n", host, process, boot, started, how);
@@ -206,7 +206,8 @@ static void one_of_another_machine_is_gone_when_its_signs_of_life_end(void **sta
     times[0] = times[1] = (struct timespec){.tv_sec = now.tv_sec - 1000};
     assert_int_equal(utimensat(AT_FDCWD, f->lock, times, 0), 0);
     is_taken_over(f, "process 7 on far-away");
-    put_lock(f, "container", 7, f->boot, 99, "locked"); /* the same kernel by another name, and its lock is free */
+    /* the same kernel by another name, and its lock is free */
+    put_lock(f, "container", 7, f->boot, 99, "locked");
     is_taken_over(f, "process 7 on container");
 }
 
@@ -217,7 +218,8 @@ static void a_damaged_lock_is_replaced(void **state)
     static const struct {
         const char *text;
         size_t bytes;
-    } damaged[] = {{"", 0}, {zeros, sizeof zeros}, {"somewhere 17", 12}, {"somewhere 17 boot 5 lo", 22}, {"a b c\n", 6}};
+    } damaged[] = {
+        {"", 0}, {zeros, sizeof zeros}, {"somewhere 17", 12}, {"somewhere 17 boot 5 lo", 22}, {"a b c\n", 6}};
     for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
         dlt_scratch_save(f->lock, damaged[i].text, damaged[i].bytes);
         is_taken_over(f, "its lock is damaged");
@@ -287,7 +289,7 @@ static int winners(const fixture *f, int takers)
             dlt_run_lock *lock = NULL;
             close(start[1]);
             (void)!read(start[0], &c, 1); /* until all begin */
-            c = dlt_run_lock_take(f->folder, &lock, f->diag) == DLT_OK                   ? 'W'
+            c = dlt_run_lock_take(f->folder, &lock, f->diag) == DLT_OK ? 'W'
                 : strstr(dlt_diag_text(f->diag, dlt_diag_size(f->diag) - 1), "in use by") ||
                         strstr(dlt_diag_text(f->diag, dlt_diag_size(f->diag) - 1), "at the same moment")
                     ? 'R'
