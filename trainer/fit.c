@@ -381,7 +381,9 @@ static dlt_status read_columns(fit *f)
     dlt_status status = path == NULL ? dlt_fail_memory(f->diag)
                                      : dlt_file_load(path, (size_t)f->progress.history_bytes,
                                                      DLT_E_CHECKPOINT, nowhere, &text, &bytes, f->diag);
-    if (status == DLT_OK) {
+    if (status == DLT_OK && bytes == 0) {
+        f->progress.history_bytes = 0; /* it was deleted, which was warned of: it begins anew, with its header */
+    } else if (status == DLT_OK) {
         f->columns = dlt_arena_printf(f->arena, "%.*s", (int)strcspn(text, "\r\n"), text);
         status = f->columns != NULL ? DLT_OK : dlt_fail_memory(f->diag);
     }

@@ -185,21 +185,28 @@ static dlt_status refuse(const char *run, const char *file, const finding *f, dl
                                run, file);
 }
 
+/* Looks once more whether the lock is ours: without the kernel's locks a later rename may have replaced it, and
+ * processes of one number on two machines have one name for what they prepare. */
+static dlt_status confirm(const char *run, const char *file, const struct stat *ours, dlt_diag *diag)
+{
+    struct stat named;
+    return dlt_file()->stat(file, &named) == 0 && !same_file(&named, ours)
+               ? dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "'%s' was taken by another process at the same moment",
+                          run)
+               : DLT_OK;
+}
+
 /* Puts our lock in the place of a dead owner's. */
 static dlt_status replace(const char *run, const char *file, const char *name, const struct stat *ours,
                           const finding *f, dlt_diag *diag)
 {
-    struct stat named;
     if (dlt_file()->rename(name, file) != 0) {
         return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot take '%s': %s", file, strerror(errno));
     }
     if (!f->has_locks) {
         pause_ms(SETTLE_MS);
-        if (dlt_file()->stat(file, &named) != 0 || !same_file(&named, ours)) {
-            return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere,
-                            "'%s' was taken by another process at the same moment", run);
-        }
     }
+    DLT_TRY(confirm(run, file, ours, diag));
     if (f->known) {
         dlt_warn(diag, nowhere, "took over '%s' from process %ld on %s, which is gone", run, f->other.process,
                  f->other.host);
@@ -216,7 +223,7 @@ static dlt_status put_in_place(const char *run, const char *file, const char *na
     finding f = {.fd = -1};
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         if (dlt_file()->rename_new(name, file) == 0) {
-            return DLT_OK;
+            return confirm(run, file, ours, diag);
         }
         if (errno != EEXIST) {
             return dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot create '%s': %s", file, strerror(errno));
