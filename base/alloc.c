@@ -9,6 +9,7 @@ static atomic_uint_fast64_t calls;
 static atomic_uint_fast64_t fail_at; /* value of `calls` whose allocation is refused; 0 = none */
 static atomic_bool fail_later;
 static atomic_uint_fast64_t refused;
+static _Atomic(void (*)(void)) on_refusal;
 
 bool dlt_alloc_refused(void)
 {
@@ -22,33 +23,47 @@ bool dlt_alloc_refused(void)
     return true;
 }
 
+void dlt_alloc_on_refusal(void (*handler)(void))
+{
+    atomic_store(&on_refusal, handler);
+}
+
+static void *given(void *block)
+{
+    void (*handler)(void) = block == NULL ? atomic_load(&on_refusal) : NULL;
+    if (handler != NULL) {
+        handler();
+    }
+    return block;
+}
+
 void *dlt_alloc(size_t size)
 {
-    return dlt_alloc_refused() ? NULL : malloc(size > 0 ? size : 1);
+    return given(dlt_alloc_refused() ? NULL : malloc(size > 0 ? size : 1));
 }
 
 void *dlt_alloc_zeroed(size_t count, size_t size)
 {
     if (dlt_alloc_refused()) {
-        return NULL;
+        return given(NULL);
     }
-    return count > 0 && size > 0 ? calloc(count, size) : calloc(1, 1);
+    return given(count > 0 && size > 0 ? calloc(count, size) : calloc(1, 1));
 }
 
 void *dlt_realloc(void *block, size_t count, size_t size)
 {
     size_t bytes = 0;
     if (dlt_alloc_refused() || !dlt_mul_size(count, size, &bytes)) {
-        return NULL;
+        return given(NULL);
     }
-    return realloc(block, bytes > 0 ? bytes : 1);
+    return given(realloc(block, bytes > 0 ? bytes : 1));
 }
 
 void *dlt_alloc_aligned(size_t alignment, size_t size)
 {
     void *block = NULL;
     if (dlt_alloc_refused() || posix_memalign(&block, alignment, size > 0 ? size : 1) != 0) {
-        return NULL;
+        return given(NULL);
     }
     return block;
 }

@@ -25,6 +25,9 @@ uint64_t dlt_alloc_calls(void);
  */
 uint64_t dlt_alloc_fail_at(uint64_t nth, bool and_all_later);
 
+/** `handler` is called whenever memory is refused, before the caller learns of it; NULL: none. For a process that is to end there. */
+void dlt_alloc_on_refusal(void (*handler)(void));
+
 /** Counts an allocation made by other means, and tells whether it must be refused (fault injection). */
 bool dlt_alloc_refused(void);
 

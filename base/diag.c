@@ -78,14 +78,20 @@ static const char *keep(dlt_diag *diag, const char *text)
     return text != NULL ? dlt_arena_string(diag->arena, text) : NULL;
 }
 
-static void add(dlt_diag *diag, dlt_severity severity, dlt_status status, dlt_pos at, const dlt_detail *detail,
+/* False when the message could not be kept: the list then ends with the fixed one. */
+static bool add(dlt_diag *diag, dlt_severity severity, dlt_status status, dlt_pos at, const dlt_detail *detail,
                 const char *fmt, va_list args)
 {
     if (diag == NULL || diag->out_of_memory) {
-        return;
+        return diag == NULL;
     }
     dlt_buf text = {0};
     dlt_buf_vprintf(&text, fmt, args);
+    if (status == DLT_E_MEMORY && at.file == NULL && strcmp(dlt_buf_text(&text), memory_message.text) == 0) {
+        diag->out_of_memory = true; /* passed on from another list: the fixed message, which is not said twice */
+        dlt_buf_release(&text);
+        return false;
+    }
     dlt_buf escaped = {0};
     dlt_buf_escaped(&escaped, dlt_buf_text(&text), text.length);
     dlt_message message = {.severity = severity, .status = status, .pos = at};
@@ -105,15 +111,16 @@ static void add(dlt_diag *diag, dlt_severity severity, dlt_status status, dlt_po
     }
     dlt_buf_release(&text);
     dlt_buf_release(&escaped);
+    return !diag->out_of_memory;
 }
 
 dlt_status dlt_fail(dlt_diag *diag, dlt_status status, dlt_pos at, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    add(diag, DLT_ERROR, status, at, NULL, fmt, args);
+    const bool kept = add(diag, DLT_ERROR, status, at, NULL, fmt, args);
     va_end(args);
-    return status;
+    return kept ? status : DLT_E_MEMORY;
 }
 
 dlt_status dlt_fail_detail(dlt_diag *diag, dlt_status status, dlt_pos at, const dlt_detail *detail,
@@ -121,9 +128,9 @@ dlt_status dlt_fail_detail(dlt_diag *diag, dlt_status status, dlt_pos at, const 
 {
     va_list args;
     va_start(args, fmt);
-    add(diag, DLT_ERROR, status, at, detail, fmt, args);
+    const bool kept = add(diag, DLT_ERROR, status, at, detail, fmt, args);
     va_end(args);
-    return status;
+    return kept ? status : DLT_E_MEMORY;
 }
 
 dlt_status dlt_fail_memory(dlt_diag *diag)

@@ -41,7 +41,10 @@ void dlt_diag_destroy(dlt_diag *diag);
 /** Forgets all messages. */
 void dlt_diag_reset(dlt_diag *diag);
 
-/** Adds an error and returns `status`, so that a check is one statement. `diag` may be NULL: nothing is kept. */
+/**
+ * Adds an error and returns `status`, so that a check is one statement. `diag` may be NULL: nothing is kept. Where there is no
+ * memory for the message, it says "out of memory" instead, and returns that.
+ */
 dlt_status dlt_fail(dlt_diag *diag, dlt_status status, dlt_pos at, const char *fmt, ...) DLT_PRINTF(4, 5);
 /** The same with detail for machines. */
 dlt_status dlt_fail_detail(dlt_diag *diag, dlt_status status, dlt_pos at, const dlt_detail *detail,

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/linux_futex.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -143,22 +144,25 @@ dlt_pool *dlt_pool_create(int threads, bool pin)
     const int size = threads > 0 ? threads : dlt_processors();
     dlt_pool *pool = dlt_alloc_aligned(CACHE_LINE, sizeof *pool);
     if (pool == NULL) {
+        errno = ENOMEM;
         return NULL;
     }
     *pool = (dlt_pool){.size = size, .pin = pin};
     pool->workers = dlt_alloc_zeroed((size_t)size, sizeof *pool->workers);
     if (pool->workers == NULL) {
         dlt_free(pool);
+        errno = ENOMEM;
         return NULL;
     }
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    int started = 1;
+    int started = 1, error = 0;
     for (; started < size; started++) {
         worker *w = &pool->workers[started];
         *w = (worker){.pool = pool, .rank = started};
-        if (pthread_create(&w->thread, &attributes, worker_main, w) != 0) {
+        error = pthread_create(&w->thread, &attributes, worker_main, w);
+        if (error != 0) {
             break;
         }
         if (pin) {
@@ -169,6 +173,7 @@ dlt_pool *dlt_pool_create(int threads, bool pin)
     if (started < size) { /* let those go that did start */
         pool->size = started;
         dlt_pool_destroy(pool);
+        errno = error;
         return NULL;
     }
     if (pin) {

@@ -13,7 +13,7 @@ typedef void dlt_pool_work(void *context, int rank);
 
 /**
  * A pool of `threads` threads, the caller's included; 0: one for each processor this process may use. pin: each thread is
- * bound to one processor. NULL when memory or threads are refused.
+ * bound to one processor. NULL when memory (errno is ENOMEM) or threads are refused.
  */
 dlt_pool *dlt_pool_create(int threads, bool pin);
 /** NULL is accepted. */

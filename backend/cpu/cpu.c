@@ -10,6 +10,7 @@
 #include "base/pool.h"
 
 #include <cblas.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -85,8 +86,9 @@ static dlt_status open_cpu(const dlt_device_options *options, dlt_device **out, 
     }
     device->pool = dlt_pool_create(options->threads, options->pin);
     if (device->pool == NULL) {
+        const int error = errno;
         dlt_free(device);
-        return dlt_fail(diag, DLT_E_BACKEND, (dlt_pos){0}, "cpu: cannot start %d threads",
+        return error == ENOMEM ? dlt_fail_memory(diag) : dlt_fail(diag, DLT_E_BACKEND, (dlt_pos){0}, "cpu: cannot start %d threads",
                         options->threads > 0 ? options->threads : dlt_processors());
     }
     dlt_cpu_target_init(&device->target, isa, options->reference);

@@ -51,10 +51,20 @@ static void a_refused_allocation_leaves_a_message(void **state)
     (void)state;
     dlt_diag *d = dlt_diag_create();
     const uint64_t before = dlt_alloc_fail_at(1, true);
-    dlt_fail(d, DLT_E_DATA, (dlt_pos){0}, "this needs memory");
+    assert_int_equal(dlt_fail(d, DLT_E_DATA, (dlt_pos){0}, "this needs memory"), DLT_E_MEMORY);
     assert_true(dlt_alloc_fail_at(0, false) > before);
     assert_string_equal(dlt_diag_text(d, 0), "out of memory");
     assert_int_equal(dlt_diag_status(d), DLT_E_MEMORY);
+    dlt_diag_destroy(d);
+}
+
+static void out_of_memory_is_said_once_though_it_is_passed_on(void **state)
+{
+    (void)state;
+    dlt_diag *d = dlt_diag_create();
+    assert_int_equal(dlt_fail(d, DLT_E_MEMORY, (dlt_pos){0}, "%s", "out of memory"), DLT_E_MEMORY);
+    assert_int_equal(dlt_fail_memory(d), DLT_E_MEMORY);
+    assert_int_equal(dlt_diag_count(d, DLT_ERROR), 1);
     dlt_diag_destroy(d);
 }
 
@@ -336,6 +346,7 @@ int main(void)
         cmocka_unit_test(messages_are_sorted_by_place_and_repetitions_dropped),
         cmocka_unit_test(control_bytes_in_messages_are_escaped),
         cmocka_unit_test(a_refused_allocation_leaves_a_message),
+        cmocka_unit_test(out_of_memory_is_said_once_though_it_is_passed_on),
         cmocka_unit_test(source_lines_are_found),
         cmocka_unit_test(numbers_are_read_whole_or_not_at_all),
         cmocka_unit_test(the_fast_path_of_numbers_is_exact),
