@@ -20,6 +20,10 @@ if(DLT_HDF5_ARCHIVE_LINKS)
   target_include_directories(dltrain_hdf5 SYSTEM INTERFACE ${HDF5_INCLUDE_DIRS})
   target_link_libraries(dltrain_hdf5 INTERFACE ${DLT_HDF5_ARCHIVE} ${DLT_SZIP_LIBRARY} ZLIB::ZLIB Threads::Threads m
     ${CMAKE_DL_LIBS})
+  # io/h5/h5_memory.c stands between libhdf5 and the C library, for libhdf5 does not bear that memory is refused
+  target_link_options(dltrain_hdf5 INTERFACE
+    -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=strdup)
+  target_compile_definitions(dltrain_hdf5 INTERFACE DLT_H5_WRAPPED)
 else()
   target_link_libraries(dltrain_hdf5 INTERFACE PkgConfig::HDF5)
 endif()

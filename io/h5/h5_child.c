@@ -22,6 +22,11 @@ unsigned dlt_h5_cpu_limit(int64_t size)
                                                                : DLT_H5_CHILD_MOST_CPU_S;
 }
 
+static void end_for_memory(void)
+{
+    _exit(DLT_H5_CHILD_MEMORY);
+}
+
 void dlt_h5_child_main(int argc, char **argv)
 {
     atomic_store(&hook_called, true);
@@ -35,10 +40,11 @@ void dlt_h5_child_main(int argc, char **argv)
     if (!probe && fstat(DLT_H5_CHILD_FILE, &status) != 0) {
         _exit(DLT_H5_CHILD_REFUSED); /* started by hand */
     }
-    dlt_h5_library(); /* before the guards: afterwards nothing can be opened */
     const dlt_guard_limits limits = {.address_bytes = UINT64_C(1) << 30,
                                      .cpu_seconds = dlt_h5_cpu_limit((int64_t)status.st_size),
                                      .descriptors = DLT_H5_CHILD_TABLE + 1};
+    dlt_h5_child_memory(limits.address_bytes, end_for_memory);
+    dlt_h5_library(); /* before the guards: afterwards nothing can be opened */
     unsigned guards = dlt_guard_limit(&limits);
     if (dlt_guard_system_calls(DLT_H5_CHILD_FILE, DLT_H5_CHILD_TABLE)) {
         guards |= DLT_GUARD_SECCOMP;

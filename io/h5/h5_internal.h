@@ -41,7 +41,8 @@ enum {
     DLT_H5_CHILD_CPU_MIB = 8,     /* ... for so many MiB of the file, up to ... */
     DLT_H5_CHILD_MOST_CPU_S = 60, /* ... this */
     DLT_H5_CHILD_WALL_S = 120,    /* the parent's patience: slow network file systems */
-    DLT_H5_CHILD_REFUSED = 3      /* exit status after an error record */
+    DLT_H5_CHILD_REFUSED = 3,     /* exit status after an error record */
+    DLT_H5_CHILD_MEMORY = 4       /* exit status when it was refused memory */
 };
 #define DLT_H5_CHILD_ARGUMENT "--h5-child"
 #define DLT_H5_CHILD_PROBE "probe"
@@ -135,6 +136,18 @@ bool dlt_h5_list(int fd, int64_t size, h5_sink *sink);
 bool dlt_h5_child_ready(void);
 /** Sets libhdf5 up, once in a process: no exit handler, no printing, no plugins, no external links. */
 bool dlt_h5_library(void);
+
+/* Memory that is refused to libhdf5 (h5_memory.c). */
+/** Gets a reserve from which libhdf5 is served on this thread where memory is refused, until _end; false when refused itself. */
+bool dlt_h5_reserve_begin(void);
+/** Whether it was: what libhdf5 did since _begin is to be given up. */
+bool dlt_h5_reserve_used(void);
+void dlt_h5_reserve_end(void);
+/**
+ * From here on a refusal calls `end`, which ends this process, unless it would hold more than half of limit_bytes: that is a
+ * file's fault, and libhdf5 is told.
+ */
+void dlt_h5_child_memory(uint64_t limit_bytes, void (*end)(void));
 
 /** Seconds of processor time that listing a file of this size may take. */
 unsigned dlt_h5_cpu_limit(int64_t size);

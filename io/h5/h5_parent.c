@@ -237,6 +237,8 @@ dlt_status dlt_h5_run_child(int fd, int64_t size, bool probe, const char *path, 
                                   dlt_h5_cpu_limit(size))
                      : dlt_h5_bad(&about, diag, "the reader died of it (signal %d, %s)", number,
                                   name != NULL ? name : "unknown");
+    } else if (end >= 0 && WEXITSTATUS(end) == DLT_H5_CHILD_MEMORY) {
+        status = dlt_fail_memory(diag);
     } else if (end >= 0 && WEXITSTATUS(end) != 0 && WEXITSTATUS(end) != DLT_H5_CHILD_REFUSED) {
         status = dlt_h5_bad(&about, diag, "the reader ended with status %d", WEXITSTATUS(end));
     }

@@ -51,6 +51,8 @@ static H5FD_t *driver_open(const char *name, unsigned flags, hid_t access, haddr
     driver *opened = info != NULL ? dlt_alloc_zeroed(1, sizeof *opened) : NULL;
     if (opened != NULL) {
         opened->writer = info->writer;
+    } else if (info != NULL) {
+        info->writer->error = ENOMEM;
     }
     return (H5FD_t *)opened;
 }
@@ -194,6 +196,10 @@ static dlt_status failed(dlt_h5_writer *w, const char *what, dlt_diag *diag)
         return w->kind;
     }
     w->failed = true;
+    if (dlt_h5_reserve_used() || w->error == ENOMEM) {
+        w->error = ENOMEM; /* nothing more is written */
+        return dlt_fail_memory(diag);
+    }
     if (w->error != 0) {
         return dlt_fail(diag, w->kind, (dlt_pos){0}, "cannot write '%s': %s", w->path, strerror(w->error));
     }
@@ -206,7 +212,7 @@ static dlt_status failed(dlt_h5_writer *w, const char *what, dlt_diag *diag)
 
 static dlt_status outcome(dlt_h5_writer *w, bool good, const char *what, dlt_diag *diag)
 {
-    return good && w->error == 0 && !w->failed ? DLT_OK : failed(w, what, diag);
+    return good && w->error == 0 && !w->failed && !dlt_h5_reserve_used() ? DLT_OK : failed(w, what, diag);
 }
 
 /* Closes an identifier; false if that fails. Negative ones are none. */
@@ -223,8 +229,9 @@ dlt_status dlt_h5_writer_create(int fd, const char *path, dlt_status kind, dlt_h
     if (atomic_exchange(&in_use, true)) {
         return dlt_fail(diag, DLT_E_INTERNAL, (dlt_pos){0}, "two HDF5 files are written at once");
     }
-    dlt_h5_writer *w = dlt_alloc_zeroed(1, sizeof *w);
+    dlt_h5_writer *w = dlt_h5_reserve_begin() ? dlt_alloc_zeroed(1, sizeof *w) : NULL;
     if (w == NULL) {
+        dlt_h5_reserve_end();
         atomic_store(&in_use, false);
         return dlt_fail_memory(diag);
     }
@@ -360,6 +367,7 @@ void dlt_h5_writer_destroy(dlt_h5_writer *w)
         w->error = ECANCELED; /* what libhdf5 flushes now goes nowhere */
     }
     close_all(w);
+    dlt_h5_reserve_end();
     atomic_store(&in_use, false);
     dlt_free(w);
 }
