@@ -64,7 +64,11 @@ dlt_status dlt_callback_set_run(dlt_callback_set *set, dlt_callback_event event,
             continue;
         }
         clear_requests(io);
+        const size_t errors = dlt_diag_count(io->diag, DLT_ERROR);
         call(set->items[i], &set->states[i], event, io);
+        if (dlt_diag_count(io->diag, DLT_ERROR) > errors) {
+            return dlt_diag_status(io->diag);
+        }
         *stop = *stop || io->stop;
         if (asks(io)) {
             DLT_TRY(act(context, i, io, io->diag));

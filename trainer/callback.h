@@ -29,7 +29,7 @@ typedef dlt_status dlt_callback_act(void *context, int index, const dlt_callback
 /**
  * Calls all callbacks in order, and `act` after each that asked for something. The caller fills io's facts
  * once; requests are cleared before each call, and a rate that one sets is what the next sees. *stop: one of
- * them asked to stop.
+ * them asked to stop. A callback that leaves an error in io->diag ends the event with its status.
  */
 dlt_status dlt_callback_set_run(dlt_callback_set *set, dlt_callback_event event, dlt_callback_io *io,
                                 dlt_callback_act *act, void *context, bool *stop);

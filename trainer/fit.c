@@ -52,6 +52,7 @@ typedef struct fit {
         *before; /* what the checkpoint was trained with, where that was changed since; else NULL */
     const dlt_spec_change *changes;
     size_t change_count;
+    bool no_memory;        /* was refused while runs were looked through */
     bool changes_accepted; /* --allow-change took over a run of another digest */
 
     dlt_session *session;
@@ -118,40 +119,49 @@ static dlt_status open_newest(fit *f, const char *run)
     return status;
 }
 
-/* The config of a run directory as a spec of its own, for comparing. NULL if it cannot be read. */
-static const dlt_run_spec *config_of_run(fit *f, const char *run)
+/* The config of a run directory as a spec of its own, for comparing: *before, NULL if it cannot be read. Only memory can fail. */
+static dlt_status config_of_run(fit *f, const char *run, const dlt_run_spec **before)
 {
-    const dlt_run_spec *before = NULL;
     dlt_diag *unheard = dlt_diag_create();
     const char *file = dlt_arena_printf(f->arena, "%s/config.yaml", run);
-    if (unheard != NULL && file != NULL) {
-        dlt_spec_load(f->arena, f->catalogue, file, &(dlt_load_options){0}, &before, unheard);
-    }
+    *before = NULL;
+    const dlt_status status = unheard != NULL && file != NULL ? dlt_spec_load(f->arena, f->catalogue, file,
+                                                                              &(dlt_load_options){0}, before, unheard)
+                                                              : DLT_E_MEMORY;
     dlt_diag_destroy(unheard);
-    return before;
+    return status == DLT_E_MEMORY ? dlt_fail_memory(f->diag) : DLT_OK;
 }
 
-/* The config that a checkpoint was trained with. NULL if it cannot be read. */
-static const dlt_run_spec *config_of_checkpoint(fit *f, dlt_checkpoint *c)
+/* The config that a checkpoint was trained with: *before, NULL if it cannot be read. Only memory can fail. */
+static dlt_status config_of_checkpoint(fit *f, dlt_checkpoint *c, const dlt_run_spec **before)
 {
-    const dlt_run_spec *before = NULL;
     char *text = NULL;
     size_t bytes = 0;
     dlt_diag *unheard = dlt_diag_create();
-    if (unheard != NULL && dlt_checkpoint_read_text(c, "config", &text, &bytes, unheard) == DLT_OK) {
-        dlt_spec_parse(f->arena, f->catalogue, "checkpoint", text, bytes, &(dlt_load_options){.stored = true},
-                       &before, unheard);
+    *before = NULL;
+    dlt_status status = unheard != NULL ? dlt_checkpoint_read_text(c, "config", &text, &bytes, unheard) : DLT_E_MEMORY;
+    if (status == DLT_OK) {
+        status = dlt_spec_parse(f->arena, f->catalogue, "checkpoint", text, bytes,
+                                &(dlt_load_options){.stored = true}, before, unheard);
     }
     dlt_free(text);
     dlt_diag_destroy(unheard);
-    return before;
+    return status == DLT_E_MEMORY ? dlt_fail_memory(f->diag) : DLT_OK;
 }
 
-/* Differences to a config; NULL if it is NULL. */
-static const dlt_spec_change *changes_since(fit *f, const dlt_run_spec *before, size_t *count)
+/* Differences to a config: *changes, NULL if that is NULL. Only memory can fail. */
+static dlt_status changes_since(fit *f, const dlt_run_spec *before, const dlt_spec_change **changes, size_t *count)
 {
     *count = 0;
-    return before != NULL ? dlt_spec_compare(f->arena, before, f->run, false, count) : NULL;
+    *changes = before != NULL ? dlt_spec_compare(f->arena, before, f->run, false, count) : NULL;
+    return before != NULL && *changes == NULL ? dlt_fail_memory(f->diag) : DLT_OK;
+}
+
+static dlt_status changes_since_run(fit *f, const char *run, const dlt_spec_change **changes, size_t *count)
+{
+    const dlt_run_spec *before = NULL;
+    DLT_TRY(config_of_run(f, run, &before));
+    return changes_since(f, before, changes, count);
 }
 
 /* True if there are changes, and all of them may be made on --allow-change. */
@@ -197,7 +207,11 @@ static bool can_be_changed(void *context, const dlt_run_info *info)
 {
     fit *f = context;
     size_t count = 0;
-    const dlt_spec_change *changes = changes_since(f, config_of_run(f, info->path), &count);
+    const dlt_spec_change *changes = NULL;
+    if (changes_since_run(f, info->path, &changes, &count) != DLT_OK) {
+        f->no_memory = true;
+        return false;
+    }
     return only_changeable(changes, count) && has_epochs_left(f, info);
 }
 
@@ -246,7 +260,8 @@ static dlt_status use_run(fit *f, const char *path, const dlt_run_info *info)
         return open_newest(f, path);
     }
     size_t count = 0;
-    const dlt_spec_change *changes = changes_since(f, config_of_run(f, path), &count);
+    const dlt_spec_change *changes = NULL;
+    DLT_TRY(changes_since_run(f, path, &changes, &count));
     const bool changeable = only_changeable(changes, count);
     if (!changeable || !f->options->allow_change || !has_epochs_left(f, info)) {
         tell_changes(f, changes, count);
@@ -315,6 +330,9 @@ static dlt_status find_run(fit *f)
         dlt_run_info found;
         DLT_TRY(dlt_rundir_find_where(f->run->folder, f->spec->name, can_be_changed, f, f->arena, &found,
                                       f->diag));
+        if (f->no_memory) {
+            return DLT_E_MEMORY;
+        }
         if (found.path != NULL) {
             f->new_run = false;
             DLT_TRY(read_info(f, found.path, &found));
@@ -325,7 +343,8 @@ static dlt_status find_run(fit *f)
         size_t count = 0;
         const char *text = dlt_arena_printf(f->arena, "new run: differs from the last one (%s, %s) in",
                                             dlt_shown_path(newest.path), newest.state);
-        const dlt_spec_change *changes = changes_since(f, config_of_run(f, newest.path), &count);
+        const dlt_spec_change *changes = NULL;
+        DLT_TRY(changes_since_run(f, newest.path, &changes, &count));
         say(f, DLT_NOTE, text != NULL ? text : "new run");
         tell_changes(f, changes, count);
     }
@@ -495,8 +514,12 @@ static dlt_status enter_run(fit *f)
 static dlt_status find_changes(fit *f)
 {
     const bool taken_over = f->changes_accepted || f->options->allow_change || !f->new_run;
-    const dlt_run_spec *before = taken_over ? config_of_checkpoint(f, f->checkpoint) : NULL;
-    const dlt_spec_change *changes = changes_since(f, before, &f->change_count);
+    const dlt_run_spec *before = NULL;
+    const dlt_spec_change *changes = NULL;
+    if (taken_over) {
+        DLT_TRY(config_of_checkpoint(f, f->checkpoint, &before));
+    }
+    DLT_TRY(changes_since(f, before, &changes, &f->change_count));
     if (!only_changeable(changes, f->change_count)) {
         if (!f->changes_accepted) {
             f->change_count = 0;
@@ -534,7 +557,8 @@ static bool is_rate(const dlt_spec_change *change)
 static dlt_status read_arrays(fit *f, dlt_checkpoint *c, const dlt_run_spec *before, unsigned kinds)
 {
     size_t count = 0;
-    const dlt_spec_change *changes = changes_since(f, before, &count);
+    const dlt_spec_change *changes = NULL;
+    DLT_TRY(changes_since(f, before, &changes, &count));
     for (size_t i = 0; i < count && only_changeable(changes, count); i++) {
         if (is_rate(&changes[i])) {
             return dlt_saved_arrays_read_new_rate(c, f->engine, kinds, has_rate(before), f->diag);
@@ -638,6 +662,9 @@ static dlt_status open_session(fit *f)
     DLT_TRY(dlt_session_open(f->run, &o, &f->session, f->diag));
     f->engine = f->session->engine;
     f->identity = dlt_session_identity(f->session);
+    if (f->identity == NULL) {
+        return dlt_fail_memory(f->diag);
+    }
     dlt_signature_digest(f->session->signature, f->data_digest);
     return DLT_OK;
 }
@@ -724,12 +751,12 @@ static dlt_saved_meta meta_of(const fit *f)
                             .fitted = &f->session->fitted};
 }
 
-/* What `aside` holds: warnings are told; so are failures to write, after which training goes on, for the
+/* What `aside` holds: warnings are told; so are failures to write, memory for it included, after which training goes on, for the
  * older checkpoints are still there. Other failures end the run. */
 static dlt_status forgive(fit *f, dlt_status status, const dlt_diag *aside)
 {
     const bool forgiven =
-        (status == DLT_E_CHECKPOINT || status == DLT_E_OUTPUT) && !dlt_saver_trial_failed(f->saver);
+        (status == DLT_E_CHECKPOINT || status == DLT_E_OUTPUT || status == DLT_E_MEMORY) && !dlt_saver_trial_failed(f->saver);
     for (size_t i = 0; i < dlt_diag_size(aside); i++) {
         const dlt_message *m = dlt_diag_at(aside, i);
         if (m->severity != DLT_ERROR) {
@@ -983,8 +1010,9 @@ static dlt_status roll_back(fit *f, const dlt_blame_options *blame, bool *done)
         (long long)f->progress.epoch + 1, (long long)f->progress.batch + 1, (long long)f->progress.epoch_end);
     say(f, DLT_WARNING, text != NULL ? text : "a batch is not finite: went back to the last epoch's end");
     tell_why(f, blame); /* with the weights that did it */
-    const dlt_status status =
-        read_arrays(f, c, config_of_checkpoint(f, c), DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER);
+    const dlt_run_spec *before = NULL;
+    dlt_status status = config_of_checkpoint(f, c, &before);
+    status = status == DLT_OK ? read_arrays(f, c, before, DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER) : status;
     dlt_checkpoint_close(c);
     DLT_TRY(status);
     f->progress.rolled_back++;

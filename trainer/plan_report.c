@@ -230,7 +230,7 @@ void dlt_plan_report_json(const dlt_engine *e, dlt_buf *out)
     dlt_json_close(&j, ']');
     dlt_json_close(&j, '}');
     dlt_buf_char(out, '\n');
-    dlt_buf_release(&device);
+    dlt_buf_finish(&device, out);
 }
 
 /* ---- text ---- */

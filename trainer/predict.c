@@ -203,7 +203,9 @@ static dlt_status finish_hdf5(sink *s)
         for (int64_t i = 0; i < s->classes && s->names != NULL; i++) {
             dlt_buf_printf(&names, "%s%s", i > 0 ? "\n" : "", s->names[i]);
         }
-        if (names.length > 0 && !names.failed) {
+        if (names.failed) {
+            status = dlt_fail_memory(s->diag);
+        } else if (names.length > 0) {
             status = dlt_h5_writer_text(w, "/predictions", "class_names", names.data, s->diag);
         }
         dlt_buf_release(&names);

@@ -31,10 +31,9 @@ static const char *in_folder(dlt_arena *arena, const char *folder, const char *f
 bool dlt_rundir_is(const char *path)
 {
     struct stat status;
-    char *file = dlt_path_join(path, "run.json");
-    const bool is = file != NULL && dlt_file()->stat(file, &status) == 0 && S_ISREG(status.st_mode);
-    dlt_free(file);
-    return is;
+    char file[PATH_MAX]; /* needs no memory: a run that is taken for none would be begun anew */
+    const int length = snprintf(file, sizeof file, "%s/run.json", path);
+    return length > 0 && (size_t)length < sizeof file && dlt_file()->stat(file, &status) == 0 && S_ISREG(status.st_mode);
 }
 
 /* ---- making ---- */
@@ -114,8 +113,8 @@ static dlt_status check_folder(const char *path, dlt_diag *diag)
     }
     closedir(folder);
     const dlt_status status =
-        other.length == 0 || begun
-            ? DLT_OK
+        other.failed                  ? dlt_fail_memory(diag)
+        : other.length == 0 || begun ? DLT_OK
             : dlt_fail(diag, DLT_E_CHECKPOINT, nowhere,
                        "'%s' is no run directory and holds other files ('%s'); give --run a folder that is new or empty", path,
                        dlt_buf_text(&other));
@@ -306,7 +305,7 @@ dlt_status dlt_rundir_info(const char *path, dlt_arena *arena, dlt_run_info *inf
     dlt_status status = dlt_yaml_parse(arena, file, text, bytes, &root, diag);
     dlt_free(text);
     if (status != DLT_OK) {
-        return DLT_E_CHECKPOINT;
+        return status == DLT_E_MEMORY ? status : DLT_E_CHECKPOINT;
     }
     *info = (dlt_run_info){.path = dlt_arena_string(arena, path),
                            .name = text_of(root, "name"),
@@ -361,9 +360,12 @@ static dlt_status each_run(const char *parent, dlt_arena *arena, visit_run *visi
         const char *path = in_folder(arena, parent, entry->d_name);
         dlt_diag *unheard = dlt_diag_create(); /* a broken folder is no reason to stop */
         dlt_run_info info;
-        if (path == NULL || unheard == NULL) {
+        const dlt_status read = path == NULL || unheard == NULL ? DLT_E_MEMORY
+                                : dlt_rundir_is(path)           ? dlt_rundir_info(path, arena, &info, unheard)
+                                                                : DLT_E_CHECKPOINT;
+        if (read == DLT_E_MEMORY) {
             status = dlt_fail_memory(diag);
-        } else if (dlt_rundir_is(path) && dlt_rundir_info(path, arena, &info, unheard) == DLT_OK) {
+        } else if (read == DLT_OK) {
             status = visit(context, &info, diag);
         }
         dlt_diag_destroy(unheard);

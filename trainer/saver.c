@@ -760,8 +760,9 @@ static dlt_status get_progress(const char *text, size_t bytes, dlt_arena *arena,
                                dlt_diag *diag)
 {
     dlt_yaml *root = NULL;
-    if (dlt_yaml_parse(arena, "progress", text, bytes, &root, diag) != DLT_OK) {
-        return DLT_E_CHECKPOINT;
+    const dlt_status status = dlt_yaml_parse(arena, "progress", text, bytes, &root, diag);
+    if (status != DLT_OK) {
+        return status == DLT_E_MEMORY ? status : DLT_E_CHECKPOINT;
     }
     const dlt_yaml *version = dlt_yaml_get(root, "version");
     meta->version = version != NULL && version->type == DLT_YAML_SCALAR ? version->text : "?";

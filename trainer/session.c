@@ -452,7 +452,7 @@ const char *dlt_session_identity(const dlt_session *s)
     dlt_identity(s->engine->backend, s->engine->device, &text);
     const char *kept = text.failed ? NULL : dlt_arena_string(s->arena, dlt_buf_text(&text));
     dlt_buf_release(&text);
-    return kept != NULL ? kept : "";
+    return kept;
 }
 
 dlt_run_program dlt_session_program(const dlt_session *s, int64_t step, int64_t rows)

@@ -63,7 +63,7 @@ dlt_status dlt_session_open(const dlt_run_spec *run, const dlt_session_options *
 /** NULL is accepted. */
 void dlt_session_close(dlt_session *session);
 
-/** What decides about bits: device, versions (decisions 23). Lives in the session's arena. */
+/** What decides about bits: device, versions (decisions 23). Lives in the session's arena; NULL when memory is refused. */
 const char *dlt_session_identity(const dlt_session *session);
 /** The same for an open device: "dltrain 0.1.0; cpu avx512, OpenBLAS 0.3.21 SkylakeX, libc 2.36". */
 void dlt_identity(const dlt_backend *backend, const dlt_device *device, dlt_buf *out);

@@ -304,18 +304,22 @@ dlt_status dlt_checkpoint_link(dlt_checkpoint_folder *folder, const char *name, 
     return status;
 }
 
-/* The step that a link names, or -1. */
-static int64_t linked(const dlt_checkpoint_folder *folder, const char *name)
+/* *step: the one that a link names, -1 where there is none. Only memory can fail: a link that was not read must not cost its file. */
+static dlt_status linked(const dlt_checkpoint_folder *folder, const char *name, int64_t *step, dlt_diag *diag)
 {
     char target[DLT_CHECKPOINT_NAME];
     char *path = dlt_path_join(folder->path, name);
-    const ssize_t bytes = path != NULL ? dlt_file()->readlink(path, target, sizeof target - 1) : -1;
-    dlt_free(path);
-    if (bytes < 0) {
-        return -1;
+    *step = -1;
+    if (path == NULL) {
+        return dlt_fail_memory(diag);
     }
-    target[bytes] = '\0';
-    return step_of(target);
+    const ssize_t bytes = dlt_file()->readlink(path, target, sizeof target - 1);
+    dlt_free(path);
+    if (bytes >= 0) {
+        target[bytes] = '\0';
+        *step = step_of(target);
+    }
+    return DLT_OK;
 }
 
 /* ---- tidying up ---- */
@@ -356,8 +360,10 @@ dlt_status dlt_checkpoint_retain(dlt_checkpoint_folder *folder, size_t keep, int
 {
     int64_t *steps = NULL;
     size_t count = 0, whole_count = 0, i = 0;
-    const int64_t last = linked(folder, "last.weights.h5"), best = linked(folder, "best.weights.h5");
     const size_t wanted = keep > 2 ? keep : 2;
+    int64_t last = -1, best = -1;
+    DLT_TRY(linked(folder, "last.weights.h5", &last, diag));
+    DLT_TRY(linked(folder, "best.weights.h5", &best, diag));
     DLT_TRY(dlt_checkpoint_list(folder, &steps, &count, diag));
     dlt_status status = DLT_OK;
     for (; i < count && whole_count < wanted && status == DLT_OK; i++) {

@@ -74,9 +74,10 @@ static void append_number(dlt_buf *out, double value)
     }
 }
 
-/* Fixes the columns; false if their names are too long to be kept. */
-static bool choose_columns(dlt_callback_state *state, const dlt_logs *logs)
+/* Fixes the columns; false, with a message, if their names are too long to be kept. */
+static bool choose_columns(const dlt_item *item, dlt_callback_state *state, const dlt_callback_io *io)
 {
+    const dlt_logs *logs = io->logs;
     dlt_buf names = {0};
     bool any_val = false;
     for (int i = 0; i < logs->count; i++) {
@@ -90,6 +91,10 @@ static bool choose_columns(dlt_callback_state *state, const dlt_logs *logs)
     if (fits) {
         memcpy(state->text, dlt_buf_text(&names), names.length + 1);
         state->integer[COLUMNS_KNOWN] = 1;
+    } else if (names.failed) {
+        dlt_fail_memory(io->diag);
+    } else {
+        dlt_warn(io->diag, item->pos, "CSVLogger: too many columns; nothing is written");
     }
     dlt_buf_release(&names);
     return fits;
@@ -137,8 +142,7 @@ static void train_begin(const dlt_item *item, dlt_callback_state *state, dlt_cal
 static void epoch_end(const dlt_item *item, dlt_callback_state *state, dlt_callback_io *io)
 {
     const csv_params *p = item->params;
-    if (state->integer[COLUMNS_KNOWN] == 0 && !choose_columns(state, io->logs)) {
-        dlt_warn(io->diag, item->pos, "CSVLogger: too many columns; nothing is written");
+    if (state->integer[COLUMNS_KNOWN] == 0 && !choose_columns(item, state, io)) {
         return;
     }
     const int64_t size = io->file_size(io->context, p->filename);

@@ -143,8 +143,7 @@ static void append_value(dlt_buf *out, const replacement *field, bool whole, dou
         }
     }
     append_padded(out, dlt_buf_text(&number), field);
-    out->failed = out->failed || number.failed;
-    dlt_buf_release(&number);
+    dlt_buf_finish(&number, out);
 }
 
 /*
@@ -274,10 +273,14 @@ static void save(const dlt_item *item, dlt_callback_state *state, dlt_callback_i
                             ? dlt_arena_copy(io->arena, dlt_buf_text(&name), name.length)
                             : NULL;
         dlt_buf_release(&name);
+        if (io->save_path == NULL && wrong == NULL) {
+            dlt_fail_memory(io->diag);
+            return;
+        }
         if (io->save_path == NULL) {
             dlt_warn(io->diag, dlt_item_pos(item, "filepath"),
                      "ModelCheckpoint: epoch %lld has no value for {%.40s; not saved",
-                     (long long)io->epoch + 1, wrong != NULL ? wrong : "");
+                     (long long)io->epoch + 1, wrong);
             return;
         }
     }
