@@ -110,9 +110,10 @@ static dlt_status check_file(const dlt_command_call *call, const char *path, boo
     } else if (status == DLT_OK && options->format == FORMAT_TEXT) {
         put_ok(spec, session, shown, &out);
     }
-    fputs(dlt_buf_text(&messages), stderr);
-    if (messages.failed) {
+    if (messages.failed) { /* and half of them is not shown */
         status = dlt_fail_memory(call->diag);
+    } else {
+        fputs(dlt_buf_text(&messages), stderr);
     }
     const dlt_status written = dlt_write_out(&out, call->diag);
     status = written != DLT_OK ? written : status;

@@ -33,6 +33,7 @@ static const dlt_flag flags[] = {
 typedef struct findings {
     dlt_buf out;
     int warnings, faults;
+    bool no_memory; /* was refused to a look: what it found says nothing */
 } findings;
 
 enum { GOOD, WARNING, FAULT, ABSENT };
@@ -85,6 +86,7 @@ static void look_at_device(findings *f, const char *name, bool needed, dlt_diag 
     dlt_status status = dlt_backend_find(name, &backend, diag);
     status = status == DLT_OK ? dlt_backend_open(backend, &options, &device, diag) : status;
     if (status != DLT_OK) {
+        f->no_memory |= status == DLT_E_MEMORY;
         const char *why = dlt_diag_size(diag) > before ? dlt_diag_text(diag, before) : "it cannot be used";
         if (needed) {
             put(f, name, FAULT, "%s", why);
@@ -106,7 +108,7 @@ static void look_at_device(findings *f, const char *name, bool needed, dlt_diag 
         put(f, label, GOOD, "%.*s", length - rest, text + rest);
         text += length + (text[length] == '\n');
     }
-    dlt_buf_release(&lines);
+    dlt_buf_finish(&lines, &f->out);
     backend->close(device);
 }
 
@@ -127,7 +129,7 @@ static void look_at_environment(findings *f)
             dlt_buf_escaped(&escaped, value, strlen(value));
             put(f, "setting", strcmp(variables[i].name, "OPENBLAS_CORETYPE") == 0 ? WARNING : GOOD,
                 "%s=%s %s", variables[i].name, dlt_buf_text(&escaped), variables[i].effect);
-            dlt_buf_release(&escaped);
+            dlt_buf_finish(&escaped, &f->out);
         }
     }
 }
@@ -135,7 +137,9 @@ static void look_at_environment(findings *f)
 static void look_at_guards(findings *f, dlt_diag *diag)
 {
     dlt_h5_guard guard;
-    if (dlt_h5_child_guard(&guard, diag) != DLT_OK) {
+    const dlt_status status = dlt_h5_child_guard(&guard, diag);
+    if (status != DLT_OK) {
+        f->no_memory |= status == DLT_E_MEMORY;
         put(f, "hdf5", FAULT, "the process that reads HDF5 files cannot be started: %s",
             dlt_diag_size(diag) > 0 ? dlt_diag_text(diag, 0) : "");
         dlt_diag_reset(diag);
@@ -159,7 +163,9 @@ static void look_at_folder(findings *f, const char *folder, dlt_diag *diag)
     static const char zeros[1 << 20];
     char *path = dlt_path_join(folder, ".dltrain-doctor.tmp");
     const int64_t start = dlt_clock_ns();
-    if (path == NULL || dlt_file_replace(path, zeros, sizeof zeros, DLT_E_OUTPUT, diag) != DLT_OK) {
+    const dlt_status status = path != NULL ? dlt_file_replace(path, zeros, sizeof zeros, DLT_E_OUTPUT, diag) : DLT_E_MEMORY;
+    if (status != DLT_OK) {
+        f->no_memory |= status == DLT_E_MEMORY;
         put(f, "folder", FAULT, "%s", dlt_diag_size(diag) > 0 ? dlt_diag_text(diag, 0) : "out of memory");
         dlt_diag_reset(diag);
     } else {
@@ -181,6 +187,10 @@ static dlt_status run(const dlt_command_call *call)
     look_at_environment(&f);
     look_at_guards(&f, call->diag);
     look_at_folder(&f, o->folder != NULL ? o->folder : ".", call->diag);
+    if (f.no_memory) {
+        dlt_buf_release(&f.out);
+        return dlt_fail_memory(call->diag);
+    }
     if (f.faults > 0) {
         dlt_buf_printf(&f.out, "%d thing%s missing\n", f.faults, f.faults == 1 ? " is" : "s are");
     } else {

@@ -59,7 +59,7 @@ static dlt_status run(const dlt_command_call *call)
         if (command != NULL) {
             dlt_buf_string(&out, out.length > 0 ? "\n" : "");
             dlt_usage_command(command, width, &out);
-        } else if (!found) {
+        } else if (!found && !out.failed) {
             status = unknown(call, word, nearest);
         }
     }

@@ -37,18 +37,21 @@ typedef struct glance {
     bool whole;         /* all of the file was seen */
 } glance;
 
-/* Reads the beginning of a regular file; NULL where there is none, which is no mistake: data may come later.
- */
-static char *beginning_of(const char *path, size_t *bytes, bool *whole)
+/* Reads the beginning of a regular file; *beginning is NULL where there is none, which is no mistake: data may come later. Only
+ * memory can fail. */
+static dlt_status beginning_of(const char *path, char **beginning, size_t *bytes, bool *whole)
 {
     int fd = -1;
     int64_t size = 0;
-    if (dlt_file_open_read(path, DLT_E_DATA, (dlt_pos){0}, &fd, &size, NULL) != DLT_OK) {
-        return NULL;
+    *beginning = NULL;
+    const dlt_status opened = dlt_file_open_read(path, DLT_E_DATA, (dlt_pos){0}, &fd, &size, NULL);
+    if (opened != DLT_OK) {
+        return opened == DLT_E_MEMORY ? opened : DLT_OK;
     }
     *bytes = size < LOOKED_AT ? (size_t)size : LOOKED_AT;
     *whole = size <= LOOKED_AT;
     char *text = dlt_alloc(*bytes + 1);
+    const dlt_status status = text != NULL ? DLT_OK : DLT_E_MEMORY;
     if (text != NULL && dlt_file_read_at(fd, path, text, *bytes, 0, DLT_E_DATA, NULL) != DLT_OK) {
         dlt_free(text);
         text = NULL;
@@ -57,7 +60,8 @@ static char *beginning_of(const char *path, size_t *bytes, bool *whole)
     if (text != NULL) {
         text[*bytes] = '\0';
     }
-    return text;
+    *beginning = text;
+    return status;
 }
 
 /* The delimiter that the first line has most of. */
@@ -170,19 +174,20 @@ static void look_at_text(const char *text, size_t bytes, glance *seen)
     }
 }
 
-/* False where there is nothing that can be read. */
-static bool look_at(const char *path, int kind, glance *seen)
+/* *readable is false where there is nothing that can be read. Only memory can fail. */
+static dlt_status look_at(const char *path, int kind, glance *seen, bool *readable)
 {
     size_t bytes = 0;
-    char *text = path != NULL ? beginning_of(path, &bytes, &seen->whole) : NULL;
+    char *text = NULL;
+    DLT_TRY(beginning_of(path, &text, &bytes, &seen->whole));
     if (text != NULL && (kind == KIND_TABLE || kind == KIND_REGRESSION)) {
         look_at_table(text, bytes, seen);
     } else if (text != NULL && (kind == KIND_TEXT || kind == KIND_TRANSFORMER)) {
         look_at_text(text, bytes, seen);
     }
-    const bool readable = text != NULL;
+    *readable = text != NULL;
     dlt_free(text);
-    return readable;
+    return DLT_OK;
 }
 
 /* ---- the files ---- */
@@ -383,7 +388,11 @@ static dlt_status run(const dlt_command_call *call)
     glance seen = {0};
     dlt_buf out = {0};
     dlt_status status = DLT_OK;
-    if (options->data != NULL && !look_at(options->data, options->kind, &seen)) {
+    bool readable = true;
+    if (options->data != NULL && look_at(options->data, options->kind, &seen, &readable) != DLT_OK) {
+        return dlt_fail_memory(call->diag);
+    }
+    if (!readable) {
         dlt_warn(call->diag, (dlt_pos){0}, "cannot look at '%s'; the file that is written is a guess", options->data);
     }
     if (options->kind == KIND_TABLE && seen.classes > MANY_CLASSES) {

@@ -262,26 +262,29 @@ static dlt_status differs(const reproduction *r, const char *what)
                     r->why_not != NULL ? r->why_not : "");
 }
 
-static bool has_weights(const reproduction *r)
-{
-    struct stat seen;
-    const char *path = dlt_final_weights_of(r->path, r->call->arena);
-    return path != NULL && dlt_file()->stat(path, &seen) == 0;
-}
-
 static dlt_status compare(const reproduction *r, double seconds)
 {
     dlt_run_info now;
     dlt_comparison c = {0};
     dlt_buf out = {0};
+    struct stat seen;
+    const char *weights = dlt_final_weights_of(r->path, r->call->arena);
+    if (weights == NULL) {
+        return dlt_fail_memory(r->call->diag);
+    }
+    const bool has_weights = dlt_file()->stat(weights, &seen) == 0;
     DLT_TRY(dlt_rundir_info(r->again, r->call->arena, &now, r->call->diag));
     const bool equal = now.weights != NULL && strcmp(now.weights, r->info.weights) == 0;
-    if (has_weights(r)) {
+    if (has_weights) {
         DLT_TRY(dlt_runs_compare(r->spec, r->path, r->again, false, &c, &out, r->call->diag));
+    }
+    if (out.failed) {
+        dlt_buf_release(&out);
+        return dlt_fail_memory(r->call->diag);
     }
     if (equal && c.differences == 0) {
         printf("reproduced: weights %.*s... equal", HASH_SHOWN, r->info.weights);
-        if (has_weights(r)) {
+        if (has_weights) {
             printf(" (%d weights, %d of the optimizer, %d others, %d logs)", c.weights, c.optimizer, c.state, c.files);
         }
         printf("   %.1f s\n", seconds);
@@ -327,7 +330,7 @@ static void show_messages(dlt_diag *diag)
     dlt_buf text = {0};
     const dlt_print_options how = dlt_print_options_for(STDERR_FILENO);
     dlt_print_messages(diag, &how, &text);
-    fputs(dlt_buf_text(&text), stderr);
+    fputs(text.failed ? "(no memory for a line)\n" : dlt_buf_text(&text), stderr);
     dlt_buf_release(&text);
     dlt_diag_reset(diag);
 }

@@ -258,6 +258,7 @@ static dlt_status run(const dlt_command_call *call)
     } else {
         put_text(session, &r, &out);
     }
+    out.failed = out.failed || dlt_arena_failed(call->arena); /* a row is missing */
     const dlt_status status = dlt_write_out(&out, call->diag);
     dlt_buf_release(&out);
     dlt_session_close(session);

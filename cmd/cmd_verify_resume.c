@@ -71,6 +71,7 @@ typedef struct proof {
     const char *folder;   /* with all runs */
     const char *files;    /* in it: what callbacks of the run that is under way write */
     dlt_fit_words common; /* of every fit */
+    bool no_memory;       /* was refused while this was filled */
     int failed;
 } proof;
 
@@ -207,7 +208,8 @@ static dlt_status prove(proof *p, const char *whole, const stop *s, int index)
         dlt_buf_printf(&line, "%-54s %s   %d weights, %d of the optimizer, %d others, %d files\n%s", s->what,
                        c.differences == 0 ? "equal  " : "DIFFERS", c.weights, c.optimizer, c.state, c.files,
                        dlt_buf_text(&differences));
-        fputs(dlt_buf_text(&line), stdout);
+        dlt_buf_finish(&differences, &line);
+        status = dlt_write_out(&line, p->call->diag);
         fflush(stdout);
     }
     dlt_buf_release(&line);
@@ -382,11 +384,12 @@ static dlt_status run(const dlt_command_call *call)
     }
     char *absolute = dlt_path_absolute(folder);
     p->folder = folder;
+    p->no_memory = absolute == NULL;
     p->files = dlt_arena_printf(call->arena, "%s/callbacks", absolute != NULL ? absolute : folder);
     dlt_free(absolute);
     fill_common(p);
     dlt_signals_install(NULL);
-    const dlt_status status = dlt_arena_failed(call->arena) ? dlt_fail_memory(call->diag) : prove_all(p);
+    const dlt_status status = p->no_memory || dlt_arena_failed(call->arena) ? dlt_fail_memory(call->diag) : prove_all(p);
     if (o->keep) {
         printf("kept: %s\n", folder);
     } else {

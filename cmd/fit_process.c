@@ -81,7 +81,7 @@ dlt_status dlt_fit_start(const dlt_fit_words *w, const char *log, pid_t *child, 
 {
     posix_spawn_file_actions_t actions;
     if (!dlt_fit_words_complete(w) || log == NULL) {
-        return dlt_arena_failed(w->arena)
+        return w->count < DLT_FIT_WORDS
                    ? dlt_fail_memory(diag)
                    : dlt_fail(diag, DLT_E_CONFIG, (dlt_pos){0}, "more than %d words for `dltrain fit`", DLT_FIT_WORDS);
     }
@@ -94,7 +94,7 @@ dlt_status dlt_fit_start(const dlt_fit_words *w, const char *log, pid_t *child, 
     error = error == 0 ? posix_spawn(child, "/proc/self/exe", &actions, NULL, (char *const *)w->at, environ) : error;
     posix_spawn_file_actions_destroy(&actions);
     return error == 0 ? DLT_OK
-                      : dlt_fail(diag, DLT_E_INTERNAL, (dlt_pos){0}, "cannot start another dltrain: %s",
+                      : dlt_fail(diag, error == ENOMEM ? DLT_E_MEMORY : DLT_E_INTERNAL, (dlt_pos){0}, "cannot start another dltrain: %s",
                                  strerror(error));
 }
 

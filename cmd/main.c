@@ -130,6 +130,9 @@ int main(int argc, char **argv)
         if (status == DLT_E_OUTPUT && dlt_diag_count(diag, DLT_ERROR) == 0 && dlt_reader_left()) {
             status = DLT_OK; /* `dltrain help | head`: nothing went wrong */
         }
+        if (status == DLT_OK && dlt_diag_status(diag) == DLT_E_MEMORY) {
+            status = DLT_E_MEMORY; /* something that was to be said got lost */
+        }
         dlt_buf messages = {0};
         const dlt_print_options print = dlt_print_options_for(STDERR_FILENO);
         dlt_print_messages(diag, &print, &messages);

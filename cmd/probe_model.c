@@ -37,6 +37,9 @@ dlt_status dlt_probe_model(const dlt_run_spec *spec, bool no_data, dlt_session *
                  : status;
     if (status == DLT_OK) {
         backend->close(device);
+    } else if (status == DLT_E_MEMORY) {
+        dlt_diag_destroy(unheard);
+        return dlt_fail_memory(diag);
     } else {
         dlt_note(diag, (dlt_pos){0}, "memory is not told: %s",
                  dlt_diag_size(unheard) > 0 ? dlt_diag_text(unheard, 0) : s->device);

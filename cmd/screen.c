@@ -116,6 +116,12 @@ static void put_line(dlt_screen *s, const char *text)
     }
 }
 
+/* The text; where there was no memory for all of it, that. */
+static void put_text(dlt_screen *s, const dlt_buf *text)
+{
+    put_line(s, text->failed ? "(no memory for a line)" : dlt_buf_text(text));
+}
+
 void dlt_screen_line(dlt_screen *s, const char *fmt, ...)
 {
     dlt_buf text = {0};
@@ -123,7 +129,7 @@ void dlt_screen_line(dlt_screen *s, const char *fmt, ...)
     va_start(args, fmt);
     dlt_buf_vprintf(&text, fmt, args);
     va_end(args);
-    put_line(s, dlt_buf_text(&text));
+    put_text(s, &text);
     dlt_buf_release(&text);
 }
 
@@ -292,7 +298,7 @@ static void on_epoch(void *context, const dlt_fit_epoch *epoch)
             dlt_buf_printf(&line, "  %7s", "lr");
         }
         dlt_buf_string(&line, "     time");
-        put_line(s, dlt_buf_text(&line));
+        put_text(s, &line);
         dlt_buf_reset(&line);
         s->header_shown = true;
     }
@@ -326,7 +332,7 @@ static void on_epoch(void *context, const dlt_fit_epoch *epoch)
                        : speed >= 1e3 ? speed * 1e-3
                                       : speed);
     }
-    put_line(s, dlt_buf_text(&line));
+    put_text(s, &line);
     dlt_buf_release(&line);
     if (epoch->waiting > 0.1 && epoch->train_seconds > 1) {
         dlt_screen_line(s,
@@ -360,7 +366,7 @@ static void show_figures(dlt_screen *s, const char *head, const dlt_log_entry *e
         dlt_format_figure(entries[i].value, figure, sizeof figure);
         dlt_buf_printf(&line, "%s%s %s", i > 0 ? "   " : "  ", entries[i].name, figure);
     }
-    put_line(s, dlt_buf_text(&line));
+    put_text(s, &line);
     dlt_buf_release(&line);
 }
 

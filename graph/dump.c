@@ -143,7 +143,7 @@ void dlt_graph_dot(const dlt_graph *graph, dlt_buf *out)
             quoted(out, n->layer);
         }
         dlt_buf_printf(out, "\", fillcolor=%s];\n", colours[n->phase]);
-        dlt_buf_release(&text);
+        dlt_buf_finish(&text, out);
         for (int k = 0; k < n->input_count; k++) {
             const dlt_value *v = n->inputs[k];
             if (v->node->op != DLT_OP_CONST) {

@@ -468,6 +468,7 @@ static dlt_status finish(dlt_arena *arena, const dlt_catalogue *catalogue, const
     }
 out:
     if (l != NULL) {
+        status = l->path.failed ? DLT_E_MEMORY : status; /* messages did not name their keys */
         dlt_buf_release(&l->path);
     }
     if (dlt_arena_failed(arena) || status == DLT_E_MEMORY || ran_out(diag)) {

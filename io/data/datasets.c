@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/linux_map.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,21 +23,33 @@ struct dlt_datasets {
 
 /* ---- how much memory ---- */
 
+/* Reads the beginning of a file of the kernel's, with a NUL behind it; 0 where there is none. Needs no memory: a limit must not
+ * be overlooked where it is felt. */
+static size_t read_small(const char *path, char *text, size_t room)
+{
+    const int fd = dlt_file()->open(path, O_RDONLY | O_CLOEXEC, 0);
+    size_t bytes = 0;
+    for (ssize_t got = 1; fd >= 0 && got > 0 && bytes < room - 1; bytes += got > 0 ? (size_t)got : 0) {
+        got = dlt_file()->read(fd, text + bytes, room - 1 - bytes);
+    }
+    if (fd >= 0) {
+        dlt_file()->close(fd);
+    }
+    text[bytes] = '\0';
+    return bytes;
+}
+
 /* The number in a small file such as memory.max; UINT64_MAX when there is none ("max"). */
 static uint64_t number_in(const char *path)
 {
-    char *text = NULL;
-    size_t bytes = 0;
+    char text[64];
+    const size_t bytes = read_small(path, text, sizeof text);
     uint64_t value = 0;
-    if (dlt_file_load(path, 4096, DLT_E_DATA, (dlt_pos){0}, &text, &bytes, NULL) != DLT_OK) {
-        return UINT64_MAX;
-    }
     size_t digits = 0;
     for (; digits < bytes && text[digits] >= '0' && text[digits] <= '9' && value < UINT64_MAX / 16;
          digits++) {
         value = value * 10 + (uint64_t)(text[digits] - '0');
     }
-    dlt_free(text);
     return digits > 0 ? value : UINT64_MAX;
 }
 
@@ -44,22 +57,16 @@ static uint64_t number_in(const char *path)
  * was asked for. */
 static uint64_t group_limit(void)
 {
-    char *text = NULL;
-    size_t bytes = 0;
+    char text[8192], path[sizeof text + 64];
     uint64_t least = UINT64_MAX;
-    if (dlt_file_load("/proc/self/cgroup", 64 << 10, DLT_E_DATA, (dlt_pos){0}, &text, &bytes, NULL) !=
-        DLT_OK) {
-        return least;
-    }
+    (void)read_small("/proc/self/cgroup", text, sizeof text);
     char *group = strstr(text, "0::/");
     if (group != NULL) {
         group += 3;
         group[strcspn(group, "\n")] = '\0';
         for (;;) {
-            dlt_buf path = {0};
-            dlt_buf_printf(&path, "/sys/fs/cgroup%s/memory.max", strcmp(group, "/") == 0 ? "" : group);
-            const uint64_t limit = path.failed ? UINT64_MAX : number_in(path.data);
-            dlt_buf_release(&path);
+            snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", strcmp(group, "/") == 0 ? "" : group);
+            const uint64_t limit = number_in(path);
             least = limit < least ? limit : least;
             char *slash = strrchr(group, '/');
             if (slash == NULL || strcmp(group, "/") == 0) {
@@ -68,7 +75,6 @@ static uint64_t group_limit(void)
             slash[slash == group ? 1 : 0] = '\0';
         }
     }
-    dlt_free(text);
     return least;
 }
 
