@@ -153,7 +153,8 @@ static inline dlt_status fuzz_read_all(data_fixture *f, const dlt_item *item, dl
     dlt_diag_reset(f->diag);
     if (status == DLT_OK && depth == DLT_DEPTH_LOAD) {
         const dlt_record_layout *layout = &dlt_dataset_frame(ds)->layout;
-        const int64_t count = dlt_dataset_count(ds), most = 1 + (int64_t)((1 << 20) / layout->record_bytes);
+        const int64_t count = dlt_dataset_count(ds), room = 1 + (int64_t)((1 << 20) / layout->record_bytes);
+        const int64_t most = count < room ? count : room; /* fresh memory is what an execution costs most */
         void **columns = calloc(layout->count, sizeof *columns);
         int64_t *rows = calloc((size_t)most, sizeof *rows);
         dlt_reader *reader = NULL;
@@ -204,16 +205,19 @@ static inline void fuzz_end(data_fixture *f)
     dlt_diag_destroy(f->diag);
 }
 
-/* The three depths agree on whether the data are good: what load takes, scan and probe take. */
-static inline void fuzz_claim_source(data_fixture *f, const dlt_item *item)
+/* The three depths agree on whether the data are good: what load takes, scan and probe take (one of them is looked at, by
+ * `choice`). */
+static inline void fuzz_claim_source(data_fixture *f, const dlt_item *item, unsigned choice)
 {
     char digest[65], again[65];
     const dlt_dataset_options options = {.memory = 1 << 20};
     const dlt_status load = fuzz_read_all(f, item, DLT_DEPTH_LOAD, options, digest);
-    FUZZ_CLAIM(fuzz_read_all(f, item, DLT_DEPTH_LOAD, options, again) == load && strcmp(digest, again) == 0);
-    const dlt_status scan = fuzz_read_all(f, item, DLT_DEPTH_SCAN, options, again);
-    const dlt_status probe = fuzz_read_all(f, item, DLT_DEPTH_PROBE, options, again);
-    FUZZ_CLAIM(load != DLT_OK || (scan == DLT_OK && probe == DLT_OK));
+    const dlt_depth depth = choice % 4 == 0   ? DLT_DEPTH_LOAD
+                            : choice % 4 == 1 ? DLT_DEPTH_SCAN
+                                              : DLT_DEPTH_PROBE;
+    const dlt_status status = fuzz_read_all(f, item, depth, options, again);
+    FUZZ_CLAIM(load != DLT_OK || status == DLT_OK);
+    FUZZ_CLAIM(depth != DLT_DEPTH_LOAD || (status == load && strcmp(digest, again) == 0));
 }
 
 #endif

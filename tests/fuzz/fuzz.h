@@ -20,6 +20,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
         }                                                                                                    \
     } while (0)
 
+/** A number that the input decides: which of several claims are looked at. Each input is run many times in forms that
+ * differ little, so that what one leaves out another takes. */
+static inline unsigned fuzz_choice(const uint8_t *data, size_t size)
+{
+    unsigned hash = 2166136261U; /* FNV-1a */
+    for (size_t i = 0; i < size; i++) {
+        hash = (hash ^ data[i]) * 16777619U;
+    }
+    return hash >> 8;
+}
+
 /** A text for a target: the bytes and a NUL; free it. */
 static inline char *fuzz_text(const uint8_t *data, size_t size)
 {

@@ -4,11 +4,14 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     data_fixture f;
+    const unsigned choice = fuzz_choice(data, size);
     fuzz_begin(&f);
     fuzz_put_file(0, data, size);
-    fuzz_claim_source(&f, data_item(&f, &dlt_source_category, "NPZ", "path", "mem:0", "features", "x",
-                                    "labels", "y", NULL));
-    fuzz_claim_source(&f, data_item(&f, &dlt_source_category, "NPZ", "path", "mem:0", "features", "x", NULL));
+    fuzz_claim_source(
+        &f, data_item(&f, &dlt_source_category, "NPZ", "path", "mem:0", "features", "x", "labels", "y", NULL),
+        choice);
+    fuzz_claim_source(&f, data_item(&f, &dlt_source_category, "NPZ", "path", "mem:0", "features", "x", NULL),
+                      choice);
     fuzz_end(&f);
     return 0;
 }

@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const dlt_load_options stored = {.stored = true};
     char *text = fuzz_text(data, size);
     fuzz_close_files();
-    fuzz_claim_spec(text, size, NULL);
+    fuzz_claim_spec(text, size, NULL, fuzz_choice(data, size) % 2);
     if (size > 0 && data[size - 1] % 4 == 0) { /* now and then as if from a checkpoint */
         dlt_arena *arena = dlt_arena_create();
         dlt_diag *diag = dlt_diag_create();
