@@ -26,6 +26,13 @@ void dlt_h5_set_deadline(double seconds)
     atomic_store(&deadline_ms, seconds > 0 ? (int)(seconds * 1000) : DLT_H5_CHILD_WALL_S * 1000);
 }
 
+static _Atomic(dlt_h5_lister *) other_lister; /* NULL: the child */
+
+void dlt_h5_set_lister(dlt_h5_lister *lister)
+{
+    atomic_store(&other_lister, lister);
+}
+
 dlt_status dlt_h5_bad(const dlt_h5_file *file, dlt_diag *diag, const char *fmt, ...)
 {
     char text[2 * DLT_H5_MAX_TEXT + DLT_H5_MAX_PATH];
@@ -341,7 +348,9 @@ dlt_status dlt_h5_open(const char *path, dlt_status kind, dlt_pos at, dlt_h5_fil
     DLT_TRY(dlt_h5_file_create(fd, path, kind, at, &made, diag));
     dlt_status status = check_signature(made, diag);
     if (status == DLT_OK) {
-        status = dlt_h5_run_child(fd, made->size, false, path, kind, at, &table, &bytes, diag);
+        dlt_h5_lister *lister = atomic_load(&other_lister);
+        status = lister != NULL ? lister(made, &table, &bytes, diag)
+                                : dlt_h5_run_child(fd, made->size, false, path, kind, at, &table, &bytes, diag);
     }
     if (status == DLT_OK) {
         status = dlt_h5_parse_table(made, table, bytes, diag);

@@ -20,6 +20,14 @@ static struct {
     size_t size;
 } fuzz_files[FUZZ_FILES];
 
+static int fuzz_strangers; /* paths that were asked for and are none of these, but for the kernel's own */
+
+static inline void fuzz_note_path(const char *path)
+{
+    fuzz_strangers +=
+        strncmp(path, "mem:", 4) != 0 && strncmp(path, "/proc/", 6) != 0 && strncmp(path, "/sys/", 5) != 0;
+}
+
 static inline int fuzz_file_of(const char *path)
 {
     const bool ours =
@@ -38,9 +46,16 @@ static inline int fuzz_open(const char *path, int flags, mode_t mode)
 {
     (void)flags;
     (void)mode;
+    fuzz_note_path(path);
     const int file = fuzz_file_of(path);
     errno = ENOENT;
     return file >= 0 ? FUZZ_FD + file : -1;
+}
+
+static inline int fuzz_open_beneath(const char *folder, const char *path, int flags)
+{
+    (void)folder;
+    return fuzz_open(path, flags, 0);
 }
 
 static inline int fuzz_close(int fd)
@@ -70,6 +85,7 @@ static inline int fuzz_fstat(int fd, struct stat *status)
 static inline int fuzz_stat(const char *path, struct stat *status)
 {
     const int file = fuzz_file_of(path);
+    fuzz_note_path(path);
     errno = ENOENT;
     if (file >= 0) {
         fuzz_fill_stat(file, status);
@@ -90,10 +106,12 @@ static inline void fuzz_install(void)
     static dlt_file_ops ops;
     ops = *dlt_file_system();
     ops.open = fuzz_open;
+    ops.open_beneath = fuzz_open_beneath;
     ops.close = fuzz_close;
     ops.pread = fuzz_pread;
     ops.fstat = fuzz_fstat;
     ops.stat = fuzz_stat;
+    ops.lstat = fuzz_stat;
     ops.mkdir = fuzz_mkdir;
     dlt_file_install(&ops);
 }
@@ -205,8 +223,8 @@ static inline void fuzz_end(data_fixture *f)
     dlt_diag_destroy(f->diag);
 }
 
-/* The three depths agree on whether the data are good: what load takes, scan and probe take (one of them is looked at, by
- * `choice`). */
+/* The three depths agree on whether the data are good: what load takes, scan and probe take (one of them is
+ * looked at, by `choice`). */
 static inline void fuzz_claim_source(data_fixture *f, const dlt_item *item, unsigned choice)
 {
     char digest[65], again[65];
