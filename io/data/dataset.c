@@ -178,12 +178,21 @@ static bool read_classes(dlt_get *in, dlt_class_stats *classes)
     return classes->records != NULL && classes->first != NULL;
 }
 
+/* True if that many records lie in that many units; bytes is what the units take. */
+static bool records_fit(const dlt_dataset *ds, int64_t records, int64_t units, int64_t *bytes)
+{
+    int64_t last = 0;
+    return records > 0 && dlt_mul_i64(units, (int64_t)ds->unit_bytes, bytes) &&
+           dlt_mul_i64(records - 1, ds->stride, &last) && last <= *bytes - ds->span;
+}
+
 /* Fills the data set from a cache file's meta. The file has a digest, so what is wrong in it is our own
- * doing. */
+ * doing, or that of someone who can compute digests: nothing outside of memory is reached all the same. */
 static dlt_status read_meta(dlt_dataset *ds, const void *meta, size_t bytes, int64_t *units, dlt_diag *diag)
 {
     dlt_get in = {meta, (const unsigned char *)meta + bytes, false};
     size_t used = 0;
+    int64_t held = 0;
     in.bad = dlt_get_u64(&in) != META_VERSION;
     ds->unit_bytes = (size_t)dlt_get_count(&in, INT32_MAX);
     ds->stride = dlt_get_count(&in, INT32_MAX);
@@ -220,9 +229,11 @@ static dlt_status read_meta(dlt_dataset *ds, const void *meta, size_t bytes, int
             part->least = dlt_get_double(&in);
             part->most = dlt_get_double(&in);
             part->whole = dlt_get_count(&in, 1) != 0;
-            in.bad = in.bad || (int64_t)(offsets[i] + dlt_part_bytes(described)) > ds->span;
-            if (dlt_get_count(&in, 1) != 0 && !in.bad) {
-                const int64_t words = described->dictionary != NULL ? described->dictionary->count : 0;
+            in.bad = in.bad || dlt_part_bytes(described) > (size_t)ds->span - offsets[i];
+            const bool mapped = dlt_get_count(&in, 1) != 0;
+            in.bad = in.bad || (mapped && described->type != DLT_COLUMN_TEXT);
+            if (mapped && !in.bad) {
+                const int64_t words = described->dictionary->count;
                 ds->own_map[i] = dlt_alloc_zeroed((size_t)words, sizeof **ds->own_map);
                 if (ds->own_map[i] == NULL) {
                     return dlt_fail_memory(diag);
@@ -233,7 +244,7 @@ static dlt_status read_meta(dlt_dataset *ds, const void *meta, size_t bytes, int
             }
         }
     }
-    if (in.bad) {
+    if (in.bad || !records_fit(ds, records, *units, &held)) {
         return dlt_fail(diag, DLT_E_DATA, (dlt_pos){0},
                         "the cache file '%s' is damaged; delete it, and it is packed anew",
                         dlt_pack_path(ds->pack));
@@ -655,7 +666,7 @@ static dlt_status open_at_depth(dlt_dataset *ds, const dlt_item *item, dlt_depth
     } else {
         const bool worth_keeping = ds->file_bytes >= SCAN_CACHE_BYTES && !ds->source->labels_known;
         DLT_TRY(scan(ds, &units, diag));
-        if (worth_keeping && folder != NULL) {
+        if (worth_keeping && folder != NULL && ds->count > 0) {
             DLT_TRY(save_scan(ds, folder, &key, units, diag));
         }
     }
@@ -1000,6 +1011,23 @@ static dlt_status fetch_parts(const dlt_dataset *ds, const int64_t *rows, int64_
     return DLT_OK;
 }
 
+/* Codes of a cache file's records name words that there are: they are indexed with. */
+static dlt_status check_codes(const dlt_dataset *ds, int64_t count, void *const *columns, dlt_diag *diag)
+{
+    for (size_t i = 0; ds->own_frame != NULL && i < ds->frame->layout.count; i++) {
+        const dlt_part *part = &ds->frame->layout.parts[i];
+        const int32_t *codes = part->type == DLT_COLUMN_TEXT ? columns[i] : NULL;
+        for (int64_t k = 0; codes != NULL && k < count; k++) {
+            if (codes[k] < DLT_CODE_UNSEEN || codes[k] >= part->dictionary->count) {
+                return dlt_fail(diag, DLT_E_DATA, (dlt_pos){0},
+                                "the cache file '%s' is damaged; delete it, and it is packed anew",
+                                dlt_pack_path(ds->pack));
+            }
+        }
+    }
+    return DLT_OK;
+}
+
 /* Codes of text targets become class numbers. */
 static void map_classes(const dlt_dataset *ds, int64_t count, void *const *columns)
 {
@@ -1031,6 +1059,7 @@ dlt_status dlt_reader_read(dlt_reader *r, const int64_t *rows, int64_t count, vo
         }
     }
     DLT_TRY(status);
+    DLT_TRY(check_codes(ds, count, columns, diag));
     map_classes(ds, count, columns);
     return DLT_OK;
 }

@@ -215,8 +215,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             const dlt_status status = dlt_reader_read(reader, &row, 1, columns, f.diag);
             fuzz_claim_messages(f.diag, status);
             dlt_diag_reset(f.diag);
-            if (status == DLT_OK) {
-                fuzz_claim_values(&(dlt_table){layout, 1, columns, &row});
+            for (size_t i = 0; status == DLT_OK && i < layout->count; i++) { /* codes are indexed with */
+                const dlt_part *part = &layout->parts[i];
+                const int32_t code = part->type == DLT_COLUMN_TEXT ? *(const int32_t *)columns[i] : 0;
+                FUZZ_CLAIM(part->type != DLT_COLUMN_TEXT || (code >= DLT_CODE_UNSEEN && code < part->dictionary->count));
             }
         }
         for (size_t i = 0; i < layout->count; i++) {
