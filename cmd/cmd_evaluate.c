@@ -68,7 +68,10 @@ static dlt_status choose_data(const dlt_command_call *call, const dlt_model *mod
     struct stat status;
     const char *wanted = o->data;
     *data = *config;
-    if (wanted == NULL && model->run == NULL && model->checkpoint != NULL) {
+    const bool names_set = wanted == NULL || ((strcmp(wanted, "test") == 0 || strcmp(wanted, "validation") == 0 ||
+                                               strcmp(wanted, "train") == 0) &&
+                                              stat(wanted, &status) != 0);
+    if (names_set && model->run == NULL && model->checkpoint != NULL) {
         return dlt_fail(call->diag, DLT_E_CONFIG, (dlt_pos){0},
                         "a checkpoint alone is evaluated on data that you name: give --data FILE (paths "
                         "inside it are not opened)");
@@ -76,7 +79,7 @@ static dlt_status choose_data(const dlt_command_call *call, const dlt_model *mod
     if (wanted == NULL) {
         wanted = config->test != NULL ? "test" : config->validation != NULL ? "validation" : "train";
     }
-    if (strcmp(wanted, "test") == 0 && stat(wanted, &status) != 0) {
+    if (names_set && strcmp(wanted, "test") == 0) {
         *set = DLT_TEST;
         if (config->test == NULL) {
             return dlt_fail(call->diag, DLT_E_CONFIG, (dlt_pos){0},
@@ -85,7 +88,7 @@ static dlt_status choose_data(const dlt_command_call *call, const dlt_model *mod
         leave_test(model, data);
         return DLT_OK;
     }
-    if (strcmp(wanted, "validation") == 0 && stat(wanted, &status) != 0) {
+    if (names_set && strcmp(wanted, "validation") == 0) {
         *set = DLT_VALIDATION;
         data->test = NULL;
         if (config->validation == NULL) {
@@ -97,7 +100,7 @@ static dlt_status choose_data(const dlt_command_call *call, const dlt_model *mod
         }
         return DLT_OK;
     }
-    if (strcmp(wanted, "train") == 0 && stat(wanted, &status) != 0) {
+    if (names_set && strcmp(wanted, "train") == 0) {
         *set = DLT_TRAIN;
         data->test = NULL;
         return DLT_OK;

@@ -304,6 +304,10 @@ static dlt_status find_run(fit *f)
         }
         f->path = o->run;
         f->new_run = true;
+        f->path = o->run != NULL ? dlt_arena_string(f->arena, o->run) : NULL;
+        if (o->run != NULL && f->path == NULL) {
+            return dlt_fail_memory(f->diag);
+        }
         return dlt_checkpoint_open(o->resume_path, DLT_CHECKPOINT_OURS, &f->checkpoint, f->diag);
     }
     if (o->run != NULL) {

@@ -164,11 +164,12 @@ dlt_status dlt_model_session(const dlt_model *m, const dlt_session_options *give
         options.depth = DLT_DEPTH_SCAN; /* weights that are measured on the data come from the file */
     }
     DLT_TRY(dlt_session_open(m->spec, &options, session, diag));
-    dlt_status status = dlt_engine_start((*session)->engine, diag);
-    status = status == DLT_OK ? dlt_engine_init_variables((*session)->engine, NULL, diag) : status;
-    status = status == DLT_OK ? dlt_saved_arrays_read(m->weights != NULL ? m->weights : m->checkpoint,
-                                                      (*session)->engine, DLT_SAVED_WEIGHTS, diag)
-                              : status;
+    dlt_checkpoint *from = m->weights != NULL ? m->weights : m->checkpoint;
+    dlt_engine *engine = (*session)->engine;
+    dlt_status status = dlt_saved_arrays_fit(from, engine, DLT_SAVED_WEIGHTS, diag);
+    status = status == DLT_OK ? dlt_engine_start(engine, diag) : status;
+    status = status == DLT_OK ? dlt_engine_init_variables(engine, NULL, diag) : status;
+    status = status == DLT_OK ? dlt_saved_arrays_read(from, engine, DLT_SAVED_WEIGHTS, diag) : status;
     if (status != DLT_OK) {
         dlt_session_close(*session);
         *session = NULL;

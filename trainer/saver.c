@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
+static const int64_t MOST_PROGRESS = (int64_t)1 << 48; /* steps, bytes: more than any run makes */
 enum { ALL_KINDS = DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER | DLT_SAVED_STATE };
 
 /* One write, as the writer sees it: a copy of everything. */
@@ -783,8 +784,15 @@ static dlt_status get_progress(const char *text, size_t bytes, dlt_arena *arena,
                                     .stop = bool_of(root, "stop"),
                                     .stop_failed = bool_of(root, "stop_failed")};
     const dlt_progress *p = &meta->progress;
-    if (p->epoch < 0 || p->batch < 0 || p->step < 0 || p->cursor.batch < 0 || p->history_bytes < 0 ||
-        p->metrics_bytes < 0) {
+    const int64_t counts[] = {p->epoch,         p->batch,      p->step,      (int64_t)p->cursor.pass,
+                              p->cursor.batch,  p->skipped,    p->best_step, p->history_bytes,
+                              p->metrics_bytes, p->best_epoch, p->epoch_end, p->rolled_back};
+    bool possible = true;
+    for (size_t i = 0; i < DLT_COUNT(counts); i++) { /* so that one more, or a product with few, is no overflow */
+        possible = possible && counts[i] >= -1 && counts[i] <= MOST_PROGRESS;
+    }
+    if (!possible || p->epoch < 0 || p->batch < 0 || p->step < 0 || p->cursor.batch < 0 || p->history_bytes < 0 ||
+        p->metrics_bytes < 0 || p->cursor.pass > MOST_PROGRESS) {
         return dlt_fail(diag, DLT_E_CHECKPOINT, (dlt_pos){0}, "the checkpoint's progress is damaged");
     }
     return DLT_OK;
@@ -859,7 +867,7 @@ dlt_status dlt_saved_kept_read(dlt_checkpoint *c, dlt_saver *s, dlt_diag *diag)
 }
 
 /* Every layer of the model has just the variables it should have. */
-static dlt_status expect_counts(dlt_checkpoint *c, const dlt_engine *e, dlt_arena *arena, dlt_diag *diag)
+static dlt_status expect_counts(const dlt_checkpoint *c, const dlt_engine *e, dlt_arena *arena, dlt_diag *diag)
 {
     const dlt_variables *all = e->variables;
     dlt_names counts = {.arena = arena};
@@ -937,6 +945,26 @@ static dlt_status read_arrays(dlt_checkpoint *c, dlt_engine *e, unsigned which, 
             status = dlt_engine_write(e, &list[i], data, diag);
         }
         dlt_free(data);
+    }
+    dlt_arena_destroy(arena);
+    return status;
+}
+
+dlt_status dlt_saved_arrays_fit(const dlt_checkpoint *c, const dlt_engine *e, unsigned which, dlt_diag *diag)
+{
+    const dlt_saved *list = NULL;
+    int count = 0;
+    dlt_arena *arena = dlt_arena_create();
+    if (arena == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    dlt_status status = expect_counts(c, e, arena, diag);
+    if (status == DLT_OK) {
+        status = dlt_saved_list(arena, e->variables, e->spec->optimizer, which, &list, &count, diag);
+    }
+    for (int i = 0; i < count && status == DLT_OK; i++) {
+        char path[1024];
+        status = dlt_checkpoint_fits(c, rooted(path, sizeof path, list[i].path), &list[i].shape, diag);
     }
     dlt_arena_destroy(arena);
     return status;

@@ -111,6 +111,12 @@ dlt_status dlt_saved_callbacks_read(dlt_checkpoint *checkpoint, dlt_callback_set
                                     dlt_diag *diag);
 dlt_status dlt_saved_kept_read(dlt_checkpoint *checkpoint, dlt_saver *saver, dlt_diag *diag);
 /**
+ * Error unless the arrays of these kinds are all there with their shapes: to be asked before the engine starts, so that what
+ * a checkpoint's config claims never takes memory that its weights do not.
+ */
+dlt_status dlt_saved_arrays_fit(const dlt_checkpoint *checkpoint, const dlt_engine *engine, unsigned kinds,
+                                dlt_diag *diag);
+/**
  * Arrays of these kinds into the engine. Each has to be there with its shape; messages name layer, index,
  * expected and found. Weights that Keras wrote are read in the same way.
  */

@@ -91,6 +91,9 @@ size_t dlt_checkpoint_variables(const dlt_checkpoint *checkpoint, const char *la
 /** Error unless `layer` has exactly this many variables; no group and an empty group both count as none, as in Keras. */
 dlt_status dlt_checkpoint_expect(const dlt_checkpoint *checkpoint, const char *layer, size_t count, dlt_diag *diag)
     DLT_MUST_CHECK;
+/** Error unless the dataset is there with this shape: to be asked before memory is taken for it. Nothing is read. */
+dlt_status dlt_checkpoint_fits(const dlt_checkpoint *checkpoint, const char *path, const dlt_shape *shape,
+                               dlt_diag *diag) DLT_MUST_CHECK;
 /**
  * Reads a dataset of the expected shape into out (elements of dtype, densely packed), converting where types differ.
  * Messages: "'x.weights.h5': variable 0 of '/layers/dense' has shape (32, 8); expected (32, 16)"

@@ -495,19 +495,18 @@ dlt_status dlt_checkpoint_verify(dlt_checkpoint *c, dlt_diag *diag)
     return DLT_OK;
 }
 
-dlt_status dlt_checkpoint_read(dlt_checkpoint *c, const char *path, dlt_dtype dtype, const dlt_shape *shape,
-                               void *out, dlt_diag *diag)
+/* The object of a dataset, or NULL: of one of ours only what the manifest lists. */
+static const dlt_h5_object *find_object(const dlt_checkpoint *c, const char *path)
+{
+    const item *i = find_item(c, path);
+    return i != NULL ? i->object : c->ours ? NULL : dlt_h5_find(c->file, path);
+}
+
+dlt_status dlt_checkpoint_fits(const dlt_checkpoint *c, const char *path, const dlt_shape *shape, dlt_diag *diag)
 {
     char what[CHECKPOINT_DESCRIPTION], found[160], expected[160];
-    const item *i = find_item(c, path);
-    const dlt_h5_object *object = i != NULL ? i->object : dlt_h5_find(c->file, path);
-    const dlt_h5_want want = {.dtype = dtype, .all = true};
-    const int64_t count = dlt_shape_count(shape);
-    size_t room = 0;
-    if (count < 0 || !dlt_mul_size((size_t)count, dlt_dtype_size(dtype), &room)) {
-        return dlt_fail(diag, DLT_E_INTERNAL, (dlt_pos){0}, "'%s' is expected with an impossible shape", path);
-    }
-    if (object == NULL || (c->ours && i == NULL)) {
+    const dlt_h5_object *object = find_object(c, path);
+    if (object == NULL) {
         return fault(c, diag, "%s is missing", dlt_checkpoint_describe(path, what, sizeof what));
     }
     if (object->object_class == DLT_H5_DATASET && object->refused == NULL &&
@@ -516,10 +515,24 @@ dlt_status dlt_checkpoint_read(dlt_checkpoint *c, const char *path, dlt_dtype dt
                      dlt_shape_text(&object->shape, found, sizeof found),
                      dlt_shape_text(shape, expected, sizeof expected));
     }
+    return DLT_OK;
+}
+
+dlt_status dlt_checkpoint_read(dlt_checkpoint *c, const char *path, dlt_dtype dtype, const dlt_shape *shape,
+                               void *out, dlt_diag *diag)
+{
+    const item *i = find_item(c, path);
+    const dlt_h5_want want = {.dtype = dtype, .all = true};
+    const int64_t count = dlt_shape_count(shape);
+    size_t room = 0;
+    if (count < 0 || !dlt_mul_size((size_t)count, dlt_dtype_size(dtype), &room)) {
+        return dlt_fail(diag, DLT_E_INTERNAL, (dlt_pos){0}, "'%s' is expected with an impossible shape", path);
+    }
+    DLT_TRY(dlt_checkpoint_fits(c, path, shape, diag));
     if (c->ours && i->entry.dtype != dtype) {
         DLT_TRY(verify_item(c, i, diag));
     }
-    DLT_TRY(dlt_h5_read(c->file, object, &want, out, room, diag));
+    DLT_TRY(dlt_h5_read(c->file, find_object(c, path), &want, out, room, diag));
     if (c->ours && i->entry.dtype == dtype) { /* the bytes are those in the file: no need to read them twice */
         uint8_t digest[DLT_SHA256_BYTES];
         dlt_sha256 sha;

@@ -10,7 +10,9 @@
  *         still possible. Each is opened with the real child as data, as the weights of a model file, and as a checkpoint that predicts.
  *         Prints the number of a file before it is opened, so that whoever started this knows which one ended it.
  *     damage make FOLDER SEED NUMBER MODEL ROWS FILE...
- *         Writes one of these files, to be given to the program itself; prints its path and the files it was made from. */
+ *         Writes one of these files, to be given to the program itself; prints its path and the files it was made from.
+ *     damage forge FILE CONFIG NEW
+ *         Writes the checkpoint NEW: FILE's, with the config of the text file CONFIG and digests that are right. */
 #define _GNU_SOURCE /* memmem */
 #include "support/data_support.h"
 #include "support/h5_inside.h"
@@ -163,6 +165,7 @@ typedef struct victim {
     size_t size;
     bool ours;
     size_t regions, region[512][2]; /* offset and bytes of what its datasets hold */
+    char *names[512];               /* and their paths */
 } victim;
 
 static void load_victim(victim *v)
@@ -179,6 +182,7 @@ static void load_victim(victim *v)
         const h5_layout *layout = o->layout;
         if (o->object_class == DLT_H5_DATASET && o->refused == NULL && o->storage == DLT_H5_CONTIGUOUS && o->bytes > 0 &&
             layout->offset != DLT_H5_NOWHERE && !dlt_text_starts(o->path, CHECKPOINT_MANIFEST)) {
+            v->names[v->regions] = strdup(o->path);
             v->region[v->regions][0] = (size_t)layout->offset;
             v->region[v->regions++][1] = (size_t)o->bytes;
         }
@@ -407,28 +411,17 @@ static void open_model(const char *door, const dlt_model_choice *choice, const c
     dlt_arena_destroy(arena);
 }
 
-static void open_data(const char *path, uint64_t number, tally *t, dlt_diag *diag)
+static void open_data(const victim *v, const char *path, uint64_t number, tally *t, dlt_diag *diag)
 {
-    dlt_h5_file *file = NULL;
-    char *name = NULL;
-    if (dlt_h5_open(path, DLT_E_DATA, (dlt_pos){0}, &file, diag) == DLT_OK) {
-        for (size_t i = 0; i < dlt_h5_count(file) && name == NULL; i++) {
-            const dlt_h5_object *o = dlt_h5_at(file, (i + (size_t)number) % dlt_h5_count(file));
-            name = o->object_class == DLT_H5_DATASET ? strdup(o->path) : NULL;
-        }
-    }
-    dlt_h5_close(file);
-    dlt_diag_reset(diag);
     data_fixture f = {.arena = dlt_arena_create(), .diag = diag};
-    const dlt_item *item =
-        data_item(&f, &dlt_source_category, "HDF5", "path", path, "features", name != NULL ? name : "x", NULL);
+    const char *name = v->regions > 0 ? v->names[number % v->regions] : "x";
+    const dlt_item *item = data_item(&f, &dlt_source_category, "HDF5", "path", path, "features", name, NULL);
     const dlt_dataset_options options = {.memory = 1 << 20, .cache = "/nowhere", .threads = 1};
     dlt_dataset *ds = NULL;
     const dlt_status status = dlt_dataset_open(item, DLT_DEPTH_LOAD, &options, &ds, diag);
     judge(t, "data", number, status, diag);
     dlt_dataset_close(ds);
     dlt_arena_destroy(f.arena);
-    free(name);
 }
 
 /* Memory of this process in KiB: now, or the most since it was asked to begin again. */
@@ -467,8 +460,10 @@ static int run_hostile(const char *folder, uint64_t seed, uint64_t first, uint64
         begin_again();
         const long before = memory_kib("VmRSS:");
         const int64_t start = dlt_clock_ns();
-        open_data(path, number, &t, diag);
-        open_values(path, number, &t, diag);
+        open_data(v, path, number, &t, diag);
+        if (v->ours) {
+            open_values(path, number, &t, diag);
+        }
         open_model("checkpoint", &(dlt_model_choice){.given = path}, v->rows, number, &t, diag);
         if (strcmp(v->model, "-") != 0) {
             open_model("weights", &(dlt_model_choice){.given = v->model, .weights = path}, v->rows, number, &t, diag);
@@ -494,6 +489,61 @@ static int run_hostile(const char *folder, uint64_t seed, uint64_t first, uint64
     return 0;
 }
 
+/* ---- a forger ---- */
+
+static dlt_status forge_into(dlt_h5_file *file, dlt_checkpoint *c, const char *config, dlt_checkpoint_writer *w,
+                             dlt_diag *diag)
+{
+    for (size_t i = 0; i < dlt_h5_count(file); i++) {
+        const dlt_h5_object *o = dlt_h5_at(file, i);
+        const dlt_h5_attribute *name = dlt_h5_find_attribute(o, "name");
+        if (o->object_class == DLT_H5_GROUP && name != NULL) {
+            DLT_TRY(dlt_checkpoint_group(w, o->path, name->strings[0], diag));
+        }
+    }
+    for (size_t i = 0; i < dlt_checkpoint_count(c); i++) {
+        const dlt_checkpoint_entry *e = dlt_checkpoint_at(c, i);
+        char *out = malloc((size_t)e->bytes + 1);
+        dlt_status status =
+            out != NULL ? dlt_checkpoint_read(c, e->path, e->dtype, &e->shape, out, diag) : DLT_E_MEMORY;
+        if (status == DLT_OK) {
+            status = strcmp(e->path, "/dltrain/config") == 0
+                         ? dlt_checkpoint_text(w, "config", config, strlen(config), diag)
+                         : dlt_checkpoint_add(w, e->path, e->dtype, &e->shape, out, diag);
+        }
+        free(out);
+        DLT_TRY(status);
+    }
+    return DLT_OK;
+}
+
+static int run_forge(const char *path, const char *config_path, const char *new)
+{
+    dlt_h5_file *file = NULL;
+    dlt_checkpoint *c = NULL;
+    dlt_checkpoint_writer *w = NULL;
+    char *config = NULL;
+    size_t size = 0;
+    dlt_diag *diag = dlt_diag_create();
+    const dlt_pos nowhere = {0};
+    dlt_status status = dlt_h5_open(path, DLT_E_CHECKPOINT, nowhere, &file, diag);
+    status = status == DLT_OK ? dlt_checkpoint_open(path, DLT_CHECKPOINT_OURS, &c, diag) : status;
+    status = status == DLT_OK ? dlt_file_load(config_path, 1 << 20, DLT_E_CONFIG, nowhere, &config, &size, diag) : status;
+    status = status == DLT_OK ? dlt_checkpoint_begin(new, &w, diag) : status;
+    if (status == DLT_OK) {
+        status = forge_into(file, c, config, w, diag);
+        if (status == DLT_OK) {
+            status = dlt_checkpoint_finish(w, diag);
+        } else {
+            dlt_checkpoint_abandon(w);
+        }
+    }
+    if (status != DLT_OK) {
+        fprintf(stderr, "damage: %s\n", dlt_diag_size(diag) > 0 ? dlt_diag_text(diag, 0) : "failed");
+    }
+    return status == DLT_OK ? 0 : 1;
+}
+
 static uint64_t number_of(const char *text)
 {
     return strtoull(text, NULL, 10);
@@ -504,6 +554,9 @@ int main(int argc, char **argv)
     dlt_h5_child_main(argc, argv);
     if (argc == 6 && strcmp(argv[1], "flips") == 0) {
         return run_flips(argv[2], argv[3], number_of(argv[4]), number_of(argv[5]));
+    }
+    if (argc == 5 && strcmp(argv[1], "forge") == 0) {
+        return run_forge(argv[2], argv[3], argv[4]);
     }
     const bool make = argc > 1 && strcmp(argv[1], "make") == 0;
     const int front = make ? 5 : 6;
