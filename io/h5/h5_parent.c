@@ -45,11 +45,23 @@ dlt_status dlt_h5_bad(const dlt_h5_file *file, dlt_diag *diag, const char *fmt, 
 
 /* ---- starting the child ---- */
 
-/* The environment without what would steer libhdf5, and with a BLAS that starts no threads when it is loaded. The array
- * is for dlt_free, the strings are borrowed. */
+/* Only what the loader, malloc, sanitizers and our own tests need: nothing that steers libhdf5, and no
+ * secrets of the user's. And a BLAS that starts no threads when it is loaded. The array is for dlt_free, the
+ * strings are borrowed. */
 static char **child_environment(void)
 {
     static char one_thread[] = "OPENBLAS_NUM_THREADS=1";
+    static const char *const wanted[] = {"LD_",
+                                         "GLIBC_",
+                                         "MALLOC_",
+                                         "ASAN_OPTIONS=",
+                                         "UBSAN_OPTIONS=",
+                                         "TSAN_OPTIONS=",
+                                         "LSAN_",
+                                         "OPENBLAS_CORETYPE=",
+                                         "TEST_",
+                                         "DLT_",
+                                         "DLTRAIN_"};
     size_t count = 0, kept = 0;
     while (environ[count] != NULL) {
         count++;
@@ -59,8 +71,11 @@ static char **child_environment(void)
         return NULL;
     }
     for (size_t i = 0; i < count; i++) {
-        if (!dlt_text_starts(environ[i], "HDF5_") && !dlt_text_starts(environ[i], "OPENBLAS_NUM_THREADS=")) {
-            list[kept++] = environ[i];
+        for (size_t k = 0; k < DLT_COUNT(wanted); k++) {
+            if (dlt_text_starts(environ[i], wanted[k])) {
+                list[kept++] = environ[i];
+                break;
+            }
         }
     }
     list[kept++] = one_thread;
@@ -82,7 +97,8 @@ static int spawn(int file, int table, bool probe, char **environment, pid_t *chi
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t blocked, defaults;
-    /* signals for the whole group are the parent's to judge: a child killed by Ctrl-C would look like a bad file */
+    /* signals for the whole group are the parent's to judge: a child killed by Ctrl-C would look like a bad
+     * file */
     sigemptyset(&blocked);
     for (size_t i = 0; i < DLT_COUNT(held_back); i++) {
         sigaddset(&blocked, held_back[i]);
@@ -102,7 +118,8 @@ static int spawn(int file, int table, bool probe, char **environment, pid_t *chi
             (error = posix_spawn_file_actions_adddup2(&actions, table, DLT_H5_CHILD_TABLE)) == 0 &&
             (error = posix_spawnattr_setsigmask(&attributes, &blocked)) == 0 &&
             (error = posix_spawnattr_setsigdefault(&attributes, &defaults)) == 0 &&
-            (error = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF)) == 0) {
+            (error = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF)) ==
+                0) {
             error = posix_spawn(child, "/proc/self/exe", &actions, &attributes, arguments, environment);
         }
         posix_spawnattr_destroy(&attributes);
@@ -349,8 +366,9 @@ dlt_status dlt_h5_open(const char *path, dlt_status kind, dlt_pos at, dlt_h5_fil
     dlt_status status = check_signature(made, diag);
     if (status == DLT_OK) {
         dlt_h5_lister *lister = atomic_load(&other_lister);
-        status = lister != NULL ? lister(made, &table, &bytes, diag)
-                                : dlt_h5_run_child(fd, made->size, false, path, kind, at, &table, &bytes, diag);
+        status = lister != NULL
+                     ? lister(made, &table, &bytes, diag)
+                     : dlt_h5_run_child(fd, made->size, false, path, kind, at, &table, &bytes, diag);
     }
     if (status == DLT_OK) {
         status = dlt_h5_parse_table(made, table, bytes, diag);
