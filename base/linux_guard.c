@@ -4,6 +4,7 @@
 #include "base/status.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -20,6 +21,22 @@
 #elif defined(__aarch64__) && defined(__AARCH64EL__)
 #define NATIVE_ARCH AUDIT_ARCH_AARCH64
 #endif
+
+uint64_t dlt_guard_address_bytes(void)
+{
+    char text[64] = {0}; /* "PAGES ..." */
+    uint64_t pages = 0, bytes = 0;
+    const int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0) {
+        close(fd);
+    }
+    for (ssize_t i = 0; i < n && text[i] >= '0' && text[i] <= '9'; i++) {
+        pages = pages * 10 + (uint64_t)(text[i] - '0');
+    }
+    const long page = sysconf(_SC_PAGESIZE);
+    return page > 0 && !__builtin_mul_overflow(pages, (uint64_t)page, &bytes) ? bytes : 0;
+}
 
 void dlt_guard_close_from(int first)
 {

@@ -33,6 +33,8 @@ enum {
     DLT_GUARD_SECCOMP = 32
 };
 
+/** Bytes of address space in use, libraries included; 0 where the kernel does not tell. */
+uint64_t dlt_guard_address_bytes(void);
 /** Closes every descriptor from `first` on. */
 void dlt_guard_close_from(int first);
 /** Asks the kernel to kill this process when the thread that started it ends. */

@@ -27,6 +27,14 @@ static void end_for_memory(void)
     _exit(DLT_H5_CHILD_MEMORY);
 }
 
+/* Address space: what the program takes as it is, and DLT_H5_CHILD_FREE and a few times the file. */
+static uint64_t address_limit(int64_t size)
+{
+    const uint64_t most = UINT64_C(1) << 30, now = dlt_guard_address_bytes();
+    const uint64_t more = (uint64_t)DLT_H5_CHILD_FREE + DLT_H5_CHILD_RATIO * (uint64_t)size;
+    return now == 0 || more > most || now > most ? now + most : now + more;
+}
+
 void dlt_h5_child_main(int argc, char **argv)
 {
     atomic_store(&hook_called, true);
@@ -40,7 +48,7 @@ void dlt_h5_child_main(int argc, char **argv)
     if (!probe && fstat(DLT_H5_CHILD_FILE, &status) != 0) {
         _exit(DLT_H5_CHILD_REFUSED); /* started by hand */
     }
-    const dlt_guard_limits limits = {.address_bytes = UINT64_C(1) << 30,
+    const dlt_guard_limits limits = {.address_bytes = address_limit((int64_t)status.st_size),
                                      .cpu_seconds = dlt_h5_cpu_limit((int64_t)status.st_size),
                                      .descriptors = DLT_H5_CHILD_TABLE + 1};
     dlt_h5_child_memory(limits.address_bytes, end_for_memory);

@@ -40,6 +40,8 @@ enum {
     DLT_H5_CHILD_CPU_S = 3,       /* its processor time, and one second more ... */
     DLT_H5_CHILD_CPU_MIB = 8,     /* ... for so many MiB of the file, up to ... */
     DLT_H5_CHILD_MOST_CPU_S = 60, /* ... this */
+    DLT_H5_CHILD_FREE = 64 << 20, /* bytes of memory that it may take, and ... */
+    DLT_H5_CHILD_RATIO = 4,       /* ... so many times the file, up to 1 GiB */
     DLT_H5_CHILD_WALL_S = 120,    /* the parent's patience: slow network file systems */
     DLT_H5_CHILD_REFUSED = 3,     /* exit status after an error record */
     DLT_H5_CHILD_MEMORY = 4       /* exit status when it was refused memory */
