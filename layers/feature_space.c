@@ -361,9 +361,13 @@ dlt_status dlt_feature_plan_make(const dlt_item *item, const dlt_fitted *fitted,
     const dlt_feature_space_params *p = item->params;
     const dlt_fitted_entry *names = fitted != NULL ? dlt_fitted_find(fitted, "features") : NULL;
     const dlt_fitted_entry *of = fitted != NULL ? dlt_fitted_find(fitted, "kinds") : NULL;
-    if (names == NULL || of == NULL || names->texts == NULL || of->texts == NULL ||
-        names->count != of->count) {
+    if (fitted == NULL) {
         return dlt_fail(diag, DLT_E_INTERNAL, item->pos, "FeatureSpace is used before it was fitted");
+    }
+    if (names == NULL || of == NULL || names->texts == NULL || of->texts == NULL ||
+        names->count != of->count) { /* of a checkpoint that was made for another model, or by a forger */
+        return dlt_fail(diag, DLT_E_CHECKPOINT, item->pos,
+                        "what FeatureSpace learned is missing or damaged; train again");
     }
     dlt_feature *features = dlt_arena_alloc(arena, names->count, sizeof *features);
     dlt_feature_cross *crosses = dlt_arena_alloc(arena, p->crosses.count, sizeof *crosses);

@@ -217,6 +217,9 @@ static void make_file(fuzz_input *in)
 
 static void claim_status(dlt_diag *diag, dlt_status status)
 {
+    if (status == DLT_E_INTERNAL) {
+        fprintf(stderr, "%s\n", dlt_diag_size(diag) > 0 ? dlt_diag_text(diag, 0) : "no message");
+    }
     FUZZ_CLAIM(status != DLT_E_INTERNAL);
     FUZZ_CLAIM((status == DLT_OK) == (dlt_diag_count(diag, DLT_ERROR) == 0));
     for (size_t i = 0; i < dlt_diag_size(diag); i++) {

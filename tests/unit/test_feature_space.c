@@ -468,7 +468,8 @@ static void what_was_fitted_is_checked_before_it_is_used(void **state)
         dlt_layer_model_error(s.m),
         "test.yaml:1:11: what FeatureSpace learned about 'h' is missing or damaged; train again");
     const dlt_fitted empty = {.arena = s.m->arena};
-    assert_int_equal(table->inputs(item, &empty, s.m->arena, &s.inputs, &s.count, s.m->diag), DLT_E_INTERNAL);
+    assert_int_equal(table->inputs(item, &empty, s.m->arena, &s.inputs, &s.count, s.m->diag), DLT_E_CHECKPOINT);
+    assert_int_equal(table->inputs(item, NULL, s.m->arena, &s.inputs, &s.count, s.m->diag), DLT_E_INTERNAL);
     release(&s);
 }
 
