@@ -792,7 +792,7 @@ static dlt_status get_progress(const char *text, size_t bytes, dlt_arena *arena,
         possible = possible && counts[i] >= -1 && counts[i] <= MOST_PROGRESS;
     }
     if (!possible || p->epoch < 0 || p->batch < 0 || p->step < 0 || p->cursor.batch < 0 || p->history_bytes < 0 ||
-        p->metrics_bytes < 0 || p->cursor.pass > MOST_PROGRESS) {
+        p->metrics_bytes < 0 || (int64_t)p->cursor.pass < 0) {
         return dlt_fail(diag, DLT_E_CHECKPOINT, (dlt_pos){0}, "the checkpoint's progress is damaged");
     }
     return DLT_OK;
