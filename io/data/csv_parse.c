@@ -297,7 +297,8 @@ typedef struct parser {
     const csv_plan *plan;
     const char *at, *end;
     const char *line_start;
-    size_t field; /* index of the column */
+    size_t field;     /* index of the column */
+    bool cut_wrongly; /* the record's fields could not be told apart, and that was said */
 } parser;
 
 /* Characters from the beginning of the line, from 1: what an editor shows (continuation bytes of UTF-8 do not
@@ -315,6 +316,7 @@ static void complain(parser *p, csv_fault fault, const char *at, const char *tex
                      size_t count)
 {
     csv_block *block = p->block;
+    p->cut_wrongly = p->cut_wrongly || fault == CSV_FAULT_QUOTE || fault == CSV_FAULT_RETURN;
     if (block->error_count == CSV_MOST_ERRORS) {
         block->errors_more++;
         return;
@@ -480,6 +482,7 @@ static void parse_record(parser *p)
     const size_t errors = block->error_count, more = block->errors_more;
     const unsigned lines = block->lines;
     p->line_start = start;
+    p->cut_wrongly = false;
     for (p->field = 0;; p->field++) {
         const csv_column *column = p->field < plan->column_count ? &plan->columns[p->field] : NULL;
         if (column == NULL || column->action != CSV_NUMBER || plan->missing_first ||
@@ -493,12 +496,7 @@ static void parse_record(parser *p)
     }
     const size_t found = p->field + 1;
     const unsigned lines_inside = block->lines - lines;
-    bool cut_wrongly = false; /* and said so: then the number of fields is no news */
-    for (size_t i = errors; i < block->error_count; i++) {
-        cut_wrongly = cut_wrongly || block->errors[i].fault == CSV_FAULT_QUOTE ||
-                      block->errors[i].fault == CSV_FAULT_RETURN;
-    }
-    if (found != plan->column_count && !cut_wrongly && !block->no_memory) {
+    if (found != plan->column_count && !p->cut_wrongly && !block->no_memory) { /* else their number is no news */
         block->error_count = errors; /* what fields in the wrong places were said to be matters no more */
         block->errors_more = more;
         block->lines = lines;
