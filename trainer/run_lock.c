@@ -12,11 +12,13 @@
 
 #include "base/alloc.h"
 #include "base/linux_process.h"
+#include "base/num.h"
 #include "base/text.h"
 #include "io/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -74,17 +76,41 @@ static void this_owner(owner *me)
     me->started = dlt_process_started(me->process);
 }
 
+/* The next word of a line, copied; false if there is none, or it is too long. */
+static bool next_word(const char **at, char *word, size_t room)
+{
+    *at += strspn(*at, " ");
+    const size_t length = strcspn(*at, " \n");
+    if (length == 0 || length >= room) {
+        return false;
+    }
+    snprintf(word, room, "%.*s", (int)length, *at);
+    *at += length;
+    return true;
+}
+
+static bool next_number(const char **at, int64_t *number)
+{
+    char word[24];
+    return next_word(at, word, sizeof word) && dlt_parse_i64(word, strlen(word), number) && *number >= 0;
+}
+
+/* HOST PROCESS BOOT [STARTED [HOW]]: a line that is whole. */
 static bool parse_owner(const char *text, owner *out)
 {
     char how[16] = "";
+    int64_t process = 0, started = 0;
     *out = (owner){0};
-    if (sscanf(text, "%255s %ld %63s %llu %15s", out->host, &out->process, out->boot, &out->started, how) <
-            3 ||
-        strchr(text, '\n') == NULL) {
+    if (strchr(text, '\n') == NULL || !next_word(&text, out->host, sizeof out->host) ||
+        !next_number(&text, &process) || process < 1 || process > INT_MAX || !next_word(&text, out->boot, sizeof out->boot)) {
         return false;
     }
-    out->locked = strcmp(how, "locked") == 0;
-    return out->process > 0;
+    out->process = (long)process;
+    if (next_number(&text, &started) && next_word(&text, how, sizeof how)) {
+        out->locked = strcmp(how, "locked") == 0;
+    }
+    out->started = (unsigned long long)started;
+    return true;
 }
 
 /* What is known of a lock that stands in the way. */
