@@ -35,11 +35,13 @@ def origin():
 class Sweep:
     """Arguments, seed, counts and the last line of a sweep."""
 
-    def __init__(self, name, description):
+    def __init__(self, name, description, add_arguments=None):
         parser = argparse.ArgumentParser(description=description)
         parser.add_argument("--full", action="store_true", help="every place instead of a sample")
         parser.add_argument("--seed", type=int, default=secrets.randbits(32), help="of the sample; printed in any case")
         parser.add_argument("--count", type=int, help="places to try, where the sweep draws them")
+        if add_arguments:
+            add_arguments(parser)
         self.arguments = parser.parse_args()
         self.name, self.seed = name, self.arguments.seed
         self.full = self.arguments.full or os.environ.get("DLTRAIN_SWEEP_FULL") == "1"
