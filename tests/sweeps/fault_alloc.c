@@ -3,7 +3,7 @@
  *   DLTRAIN_FAULT_ALLOC=PROCESS:WHO:N[+]   refuses the Nth allocation (N+: and every later one) of WHO in each process whose
  *                                          first argument is PROCESS: "fit", or "--h5-child" for the reader of HDF5 files.
  *                                          WHO is ours (base/alloc.h and libyaml) or hdf5 (libhdf5). N = 0 refuses nothing.
- *   DLTRAIN_FAULT_PROOF=FILE               what happened is added there: a proof, mapped and shared, so that it outlives any
+ *   DLTRAIN_FAULT_ALLOC_PROOF=FILE         what happened is added there: a proof, mapped and shared, so that it outlives any
  *                                          death of the process and works where nothing can be opened any more.
  *   DLTRAIN_FAULT_SERVE=SECONDS            the process becomes a server, which loads and links once: for each line
  *                                          "FAULT<TAB>FOLDER" on standard input it forks a process that goes on into main()
@@ -194,7 +194,7 @@ static _Noreturn void misused(const char *what)
 
 static void open_proof(void)
 {
-    const char *path = getenv("DLTRAIN_FAULT_PROOF");
+    const char *path = getenv("DLTRAIN_FAULT_ALLOC_PROOF");
     const int fd = path != NULL ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
     if (path == NULL) {
         return;
@@ -203,7 +203,7 @@ static void open_proof(void)
                     ? mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
                     : MAP_FAILED;
     if (map == MAP_FAILED) {
-        misused("the file that DLTRAIN_FAULT_PROOF names cannot be made");
+        misused("the file that DLTRAIN_FAULT_ALLOC_PROOF names cannot be made");
     }
     close(fd);
     shared = map;

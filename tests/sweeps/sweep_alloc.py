@@ -177,7 +177,7 @@ class Server:
     def __init__(self, case, place):
         self.place = place
         place.mkdir()
-        environ = {**os.environ, **SANITIZER, "DLTRAIN_FAULT_SERVE": str(SECONDS), "DLTRAIN_FAULT_PROOF": str(place / "proof"),
+        environ = {**os.environ, **SANITIZER, "DLTRAIN_FAULT_SERVE": str(SECONDS), "DLTRAIN_FAULT_ALLOC_PROOF": str(place / "proof"),
                    "XDG_CACHE_HOME": str(place / "work" / "cache"), "TMPDIR": str(place / "work")}
         self.process = subprocess.Popen(dltrain.command(*case.words, program=sweep.FAULTS), stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, env=environ, text=True)
