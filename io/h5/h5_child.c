@@ -27,12 +27,11 @@ static void end_for_memory(void)
     _exit(DLT_H5_CHILD_MEMORY);
 }
 
-/* Address space: what the program takes as it is, and DLT_H5_CHILD_FREE and a few times the file. */
-static uint64_t address_limit(int64_t size)
+/* Memory that a file may cost: DLT_H5_CHILD_FREE and a few times its size. */
+static uint64_t allowance(int64_t size)
 {
-    const uint64_t most = UINT64_C(1) << 30, now = dlt_guard_address_bytes();
-    const uint64_t more = (uint64_t)DLT_H5_CHILD_FREE + DLT_H5_CHILD_RATIO * (uint64_t)size;
-    return now == 0 || more > most || now > most ? now + most : now + more;
+    const uint64_t most = UINT64_C(1) << 30, free = DLT_H5_CHILD_FREE;
+    return (uint64_t)size < (most - free) / DLT_H5_CHILD_RATIO ? free + DLT_H5_CHILD_RATIO * (uint64_t)size : most;
 }
 
 void dlt_h5_child_main(int argc, char **argv)
@@ -48,10 +47,11 @@ void dlt_h5_child_main(int argc, char **argv)
     if (!probe && fstat(DLT_H5_CHILD_FILE, &status) != 0) {
         _exit(DLT_H5_CHILD_REFUSED); /* started by hand */
     }
-    const dlt_guard_limits limits = {.address_bytes = address_limit((int64_t)status.st_size),
+    const uint64_t memory = allowance((int64_t)status.st_size); /* above what the program takes as it is */
+    const dlt_guard_limits limits = {.address_bytes = dlt_guard_address_bytes() + memory,
                                      .cpu_seconds = dlt_h5_cpu_limit((int64_t)status.st_size),
                                      .descriptors = DLT_H5_CHILD_TABLE + 1};
-    dlt_h5_child_memory(limits.address_bytes, end_for_memory);
+    dlt_h5_child_memory(memory, end_for_memory);
     dlt_h5_library(); /* before the guards: afterwards nothing can be opened */
     unsigned guards = dlt_guard_limit(&limits);
     if (dlt_guard_system_calls(DLT_H5_CHILD_FILE, DLT_H5_CHILD_TABLE)) {

@@ -24,7 +24,7 @@ static bool in_folder(const char *path)
 
 static int cache_open(const char *path, int flags, mode_t mode)
 {
-    if (in_folder(path) && (flags & O_CREAT) != 0 && writing) {
+    if (writing && ((in_folder(path) && (flags & O_CREAT) != 0) || (flags & O_DIRECTORY) != 0)) { /* a folder to be synced */
         return FUZZ_FD + FOLDER_FILE;
     }
     return fuzz_open(in_folder(path) && (flags & O_CREAT) == 0 && fuzz_files[FOLDER_FILE].size > 0 ? "mem:3"
