@@ -72,11 +72,13 @@ typedef struct dlt_float_map {
     size_t count;
     const char *const *key;
     const double *value;
+    const dlt_pos *pos; /* of the keys; NULL: not from a file */
 } dlt_float_map;
 typedef struct dlt_string_map {
     size_t count;
     const char *const *key;
     const char *const *value;
+    const dlt_pos *pos; /* of the keys; NULL: not from a file */
 } dlt_string_map;
 typedef struct dlt_item_map {
     size_t count;

@@ -315,6 +315,9 @@ int dlt_nearest(const char *text, const char *const *names, size_t count)
         if (names[i] == NULL) {
             continue;
         }
+        if (dlt_text_same(text, names[i])) { /* but for upper and lower case */
+            return (int)i;
+        }
         const int distance = dlt_edit_distance(text, names[i]);
         if (best < 0 || distance < best_distance) {
             best = (int)i;
@@ -325,9 +328,19 @@ int dlt_nearest(const char *text, const char *const *names, size_t count)
         return -1;
     }
     const size_t n = strlen(text), m = strlen(names[best]);
-    const size_t longer = n > m ? n : m;
+    const size_t longer = n > m ? n : m, shorter = n < m ? n : m;
     const int allowed = longer < 3 ? 2 : 2 * (int)((longer + 2) / 3);
-    return best_distance <= allowed ? best : -1;
+    if (best_distance <= allowed && (size_t)best_distance < 2 * shorter) { /* something of it must be there */
+        return best;
+    }
+    best = -1; /* cut short, as acc of accuracy: the shortest that goes on */
+    for (size_t i = 0; n >= 3 && i < count; i++) {
+        if (names[i] != NULL && strncmp(names[i], text, n) == 0 &&
+            (best < 0 || strlen(names[i]) < strlen(names[best]))) {
+            best = (int)i;
+        }
+    }
+    return best;
 }
 
 static int compare_texts(const char *const *texts, size_t a, size_t b)

@@ -53,7 +53,8 @@ void dlt_format_seconds(double seconds, char *text, size_t room);
  * Texts over 64 bytes count as different by their lengths. Result in half steps. */
 int dlt_edit_distance(const char *a, const char *b);
 /**
- * Index of the name most like `text`, or -1 if none is close enough to be meant (a third of its length).
+ * Index of the name most like `text`: the same but for case, or close enough to be meant (a third of its length is another), or
+ * one that `text` is the beginning of; -1 if there is none.
  * names has count entries, NULL ones are skipped.
  */
 int dlt_nearest(const char *text, const char *const *names, size_t count);

@@ -105,6 +105,12 @@ static dlt_status choose_data(const dlt_command_call *call, const dlt_model *mod
         data->test = NULL;
         return DLT_OK;
     }
+    static const char *const sets[] = {"test", "validation", "train"};
+    const int near = stat(wanted, &status) != 0 ? dlt_nearest(wanted, sets, DLT_COUNT(sets)) : -1;
+    if (near >= 0) {
+        return dlt_fail(call->diag, DLT_E_CONFIG, (dlt_pos){0}, "--data: there is no file '%s'; did you mean '%s'?",
+                        wanted, sets[near]);
+    }
     *set = DLT_TEST;
     leave_test(model, data);
     return dlt_model_source(model, wanted, call->arena, &data->test, call->diag);

@@ -28,7 +28,7 @@ dlt_status dlt_passes_run(const dlt_graph *graph, const dlt_target *target, cons
     DLT_TRY(dlt_pass_dead(graph, &g, diag));
     DLT_TRY(dlt_pass_fold(g, &g, diag));
     DLT_TRY(dlt_pass_dead(g, &g, diag));
-    DLT_TRY(dlt_pass_precision(g, options->compute, target, &g, diag));
+    DLT_TRY(dlt_pass_precision(g, options->compute, options->compute_at, target, &g, diag));
     DLT_TRY(dlt_pass_layout(g, target, options->layout, &g, diag));
     if (options->main_program && !dlt_variables_close(graph->variables)) {
         return dlt_fail(diag, DLT_E_MEMORY, (dlt_pos){0}, "the weights and optimizer slots together are too large");

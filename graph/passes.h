@@ -18,8 +18,8 @@ dlt_status dlt_pass_fold(const dlt_graph *graph, dlt_graph **out, dlt_diag *diag
  * Compute types: `compute` F32 leaves the graph as it is; BF16 and F16 put casts around what may run in them
  * (keras-training.md 12). Refused where the target has no kernels for it.
  */
-dlt_status dlt_pass_precision(const dlt_graph *graph, dlt_dtype compute, const dlt_target *target, dlt_graph **out,
-                              dlt_diag *diag);
+dlt_status dlt_pass_precision(const dlt_graph *graph, dlt_dtype compute, dlt_pos at, const dlt_target *target,
+                              dlt_graph **out, dlt_diag *diag);
 /**
  * Physical layouts by the target's wishes, with REORDER nodes where they change. The main program also decides the
  * layouts of variables (decisions 15); later ones take them as they are. `wishes` false: row-major everywhere.
@@ -39,6 +39,7 @@ dlt_status dlt_pass_select(dlt_graph *graph, const dlt_target *target, dlt_diag 
 typedef struct dlt_pass_options {
     bool fuse, layout;
     dlt_dtype compute;
+    dlt_pos compute_at; /* where it was asked for, for messages */
     bool main_program; /* decides layouts of variables and closes the list */
 } dlt_pass_options;
 /** All of them in order. */

@@ -107,7 +107,7 @@ static dlt_status open_temporary(dlt_outfile *out, dlt_diag *diag)
         dlt_file()->unlink(out->name);
         out->fd = dlt_file()->open(out->name, flags, 0666);
     }
-    return out->fd >= 0 ? DLT_OK : failed("create", out->name, out->kind, diag);
+    return out->fd >= 0 ? DLT_OK : failed("create", out->target, out->kind, diag);
 }
 
 static void release(dlt_outfile *out)

@@ -24,6 +24,7 @@ static dlt_value *conv1d_build(dlt_builder *b, const void *params, dlt_value *in
 static const char *const conv1d_examples[] = {
     "{input: [2, 6, 2], layer: {Conv1D: {filters: 3, kernel_size: 3, activation: tanh}}}",
     "{input: [2, 7, 4], layer: {Conv1D: {filters: 4, kernel_size: 2, strides: 2, padding: same, groups: 2}}}",
+    "{input: [2, 3, 6], layer: {Conv1D: {filters: 2, kernel_size: 2, data_format: channels_first}}}",
     "{input: [2, 6, 2], layer: {Conv1D: {filters: 2, kernel_size: 3, padding: causal, dilation_rate: 2, use_bias: false}}}",
     NULL,
 };

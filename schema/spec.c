@@ -125,7 +125,7 @@ static const dlt_field model_fields[] = {
      .offset = offsetof(dlt_spec, tune),
      .def = "false",
      .flags = DLT_FIELD_NOT_IN_RUN,
-     .doc = "time the kernels on this machine instead of choosing them by rule"},
+     .doc = "time the kernels on this machine instead of choosing them by rule (not possible yet)"},
     DLT_ENUM(dlt_spec, kernels, kernel_names, auto,
              "reference takes the plain ones that the others are checked against"),
     DLT_STRUCT(dlt_spec, data, data_fields, "{}", "where samples come from"),
@@ -186,9 +186,22 @@ static void check_device(dlt_loader *l, const dlt_run_spec *spec)
     }
     const bool gpu =
         dlt_text_same(device, "gpu") || dlt_text_starts(device, "gpu:") || dlt_text_same(device, "nvidia");
+    static const char *const devices[] = {"auto", "cpu", "cuda"};
+    const int near = gpu || dlt_text_starts(device, "cuda:") ? -1 : dlt_nearest(device, devices, DLT_COUNT(devices));
     broken(l, spec, "device", device, "auto, cpu, cuda, cuda:N",
-           dlt_arena_printf(l->arena, "device must be auto, cpu, cuda or cuda:N, found '%s'%s", device,
-                            gpu ? "; write cuda" : ""));
+           dlt_arena_printf(l->arena, "device must be auto, cpu, cuda or cuda:N, found '%s'%s%s%s", device,
+                            gpu         ? "; write cuda"
+                            : near >= 0 ? "; did you mean '"
+                                        : "",
+                            near >= 0 ? devices[near] : "", near >= 0 ? "'?" : ""));
+}
+
+/* A key that is read must do something: until kernels are timed, asking for it is refused. */
+static void check_tune(dlt_loader *l, const dlt_run_spec *spec)
+{
+    if (spec->value.tune) {
+        broken(l, spec, "tune", "true", "false", "tune: true is not possible yet: kernels are chosen by rule");
+    }
 }
 
 static void check_name(dlt_loader *l, const dlt_run_spec *spec)
@@ -289,6 +302,7 @@ static void check_spec(dlt_loader *l, const dlt_run_spec *spec)
     }
     check_name(l, spec);
     check_device(l, spec);
+    check_tune(l, spec);
     check_data(l, spec);
     check_fit(l, spec);
 }

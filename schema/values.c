@@ -298,8 +298,9 @@ static bool apply_float_map(dlt_loader *l, const dlt_field *field, const char *n
     }
     const char **keys = dlt_list_of(l, node->count, sizeof *keys);
     double *values = dlt_list_of(l, node->count, sizeof *values);
+    dlt_pos *places = dlt_list_of(l, node->count, sizeof *places);
     bool good = true;
-    if (node->count > 0 && (keys == NULL || values == NULL)) {
+    if (node->count > 0 && (keys == NULL || values == NULL || places == NULL)) {
         return false;
     }
     for (size_t i = 0; i < node->count && !l->stop; i++) {
@@ -307,11 +308,12 @@ static bool apply_float_map(dlt_loader *l, const dlt_field *field, const char *n
         const size_t before = dlt_enter_key(l, node->keys[i]->text);
         const char *own = dlt_arena_printf(l->arena, "%s.%s", name, node->keys[i]->text);
         keys[i] = node->keys[i]->text;
+        places[i] = node->keys[i]->pos;
         good = value != NULL && dlt_read_float(l, field, own != NULL ? own : name, value, true, &values[i]) &&
                good;
         dlt_leave(l, before);
     }
-    *map = (dlt_float_map){.count = node->count, .key = keys, .value = values};
+    *map = (dlt_float_map){.count = node->count, .key = keys, .value = values, .pos = places};
     return good;
 }
 
@@ -323,8 +325,9 @@ static bool apply_string_map(dlt_loader *l, const dlt_field *field, const char *
     }
     const char **keys = dlt_list_of(l, node->count, sizeof *keys),
                **values = dlt_list_of(l, node->count, sizeof *values);
+    dlt_pos *places = dlt_list_of(l, node->count, sizeof *places);
     bool good = true;
-    if (node->count > 0 && (keys == NULL || values == NULL)) {
+    if (node->count > 0 && (keys == NULL || values == NULL || places == NULL)) {
         return false;
     }
     for (size_t i = 0; i < node->count && !l->stop; i++) {
@@ -332,11 +335,12 @@ static bool apply_string_map(dlt_loader *l, const dlt_field *field, const char *
         const size_t before = dlt_enter_key(l, node->keys[i]->text);
         const char *own = dlt_arena_printf(l->arena, "%s.%s", name, node->keys[i]->text);
         keys[i] = node->keys[i]->text;
+        places[i] = node->keys[i]->pos;
         good =
             value != NULL && read_string(l, field, own != NULL ? own : name, value, true, &values[i]) && good;
         dlt_leave(l, before);
     }
-    *map = (dlt_string_map){node->count, keys, values};
+    *map = (dlt_string_map){node->count, keys, values, places};
     return good;
 }
 

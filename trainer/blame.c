@@ -278,6 +278,33 @@ static dlt_status blame_learned(const dlt_blame_options *o, const dlt_node *n, b
 
 /* ---- the graph ---- */
 
+/* A table was asked for a row that it does not have: says which. */
+static dlt_status blame_ids(dlt_engine *twin, const dlt_compiled *c, const dlt_node *n, bool *guilty, dlt_diag *diag)
+{
+    const dlt_value *ids = n->inputs[1];
+    const int64_t rows = n->inputs[0]->shape.dim[0];
+    const int64_t bytes = dlt_value_bytes(ids), count = bytes / (int64_t)dlt_dtype_size(ids->type);
+    char *data = dlt_alloc((size_t)bytes);
+    if (data == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    const dlt_status status = c->plan->places[ids->id].bytes > 0 || ids->node->op == DLT_OP_INPUT
+                                  ? twin->backend->read_value(c->program, 0, ids, data, diag)
+                                  : DLT_E_UNSUPPORTED;
+    for (int64_t i = 0; i < count && status == DLT_OK && !*guilty; i++) {
+        const double id = dlt_element_value(ids->type, data, (size_t)i);
+        if (!(id >= 0 && id < (double)rows)) {
+            *guilty = true;
+            dlt_note(diag, n->pos,
+                     "  first bad value: %s is asked for row %.0f; its table has rows 0 to %lld (input_dim %lld)",
+                     n->layer != NULL && n->layer[0] != '\0' ? n->layer : "a table", id, (long long)rows - 1,
+                     (long long)rows);
+        }
+    }
+    dlt_free(data);
+    return status == DLT_E_UNSUPPORTED ? DLT_OK : status;
+}
+
 static dlt_status name_culprit(dlt_engine *twin, const dlt_blame_options *o, bool *guilty, dlt_diag *diag)
 {
     int at = -1;
@@ -294,6 +321,12 @@ static dlt_status name_culprit(dlt_engine *twin, const dlt_blame_options *o, boo
     if ((n->op == DLT_OP_CONST || n->op == DLT_OP_VAR) && n->layer != NULL && n->layer[0] != '\0' &&
         o->session->data != NULL) {
         DLT_TRY(blame_learned(o, n, guilty, diag));
+        if (*guilty) {
+            return DLT_OK;
+        }
+    }
+    if (n->op == DLT_OP_GATHER) {
+        DLT_TRY(blame_ids(twin, c, n, guilty, diag));
         if (*guilty) {
             return DLT_OK;
         }

@@ -79,14 +79,22 @@ static void check_classes(const dlt_check *c, const subject *s, dlt_diag *diag)
             return;
         }
         check_class_count(c, s, outputs, diag);
+        if (outputs == 1 && c->target->classes <= 1) {
+            dlt_fail(diag, DLT_E_CONFIG, s->pos,
+                     "%s %s needs an output for each class; %s 1, which is the likeliest of one whatever it is",
+                     s->what, s->name, gives);
+        }
         return;
     }
     if (numbers && outputs > 1) {
+        const bool top_k = strncmp(s->name, "top_k", 5) == 0 || strncmp(s->name, "TopK", 4) == 0;
         dlt_fail(diag, DLT_E_CONFIG, s->pos,
                  "%s %s wants a row of %" PRId64
                  " numbers for each target; the targets are class numbers, for which there is sparse_%s",
                  s->what, s->name, outputs,
-                 strcmp(s->what, "loss") == 0 ? "categorical_crossentropy" : "categorical_accuracy");
+                 strcmp(s->what, "loss") == 0 ? "categorical_crossentropy"
+                 : top_k                      ? "top_k_categorical_accuracy"
+                                              : "categorical_accuracy");
     } else if (outputs == 1) {
         dlt_fail(diag, DLT_E_CONFIG, s->pos,
                  "%s %s needs an output for each class; %s 1; for two classes and one output there is %s",
@@ -378,6 +386,38 @@ static void check_monitor(const dlt_check *c, const dlt_item *item, const dlt_lo
     dlt_buf_release(&all);
 }
 
+/* The file that a callback names, and its field; NULL: none. */
+static const char *file_of(const dlt_item *callback, const char **field)
+{
+    for (const dlt_field *f = callback->kind->fields; f != NULL && f->name != NULL; f++) {
+        if (f->type == DLT_FIELD_PATH) {
+            const char *path;
+            memcpy(&path, (const char *)callback->params + f->offset, sizeof path);
+            *field = f->name;
+            return path;
+        }
+    }
+    return NULL;
+}
+
+/* No two callbacks write one file. */
+static void check_files(const dlt_items *callbacks, dlt_diag *diag)
+{
+    for (size_t i = 0; i < callbacks->count; i++) {
+        const char *field = NULL, *own = file_of(callbacks->at[i], &field);
+        for (size_t k = 0; k < i && own != NULL; k++) {
+            const char *other_field = NULL, *other = file_of(callbacks->at[k], &other_field);
+            if (other != NULL && strcmp(own, other) == 0) {
+                dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(callbacks->at[i], field),
+                         "%s writes the file that %s on line %u writes; give it another",
+                         callbacks->at[i]->kind->name, callbacks->at[k]->kind->name,
+                         callbacks->at[k]->pos.line);
+                break;
+            }
+        }
+    }
+}
+
 static void check_callbacks(const dlt_check *c, dlt_diag *diag)
 {
     const dlt_items *callbacks = &c->spec->fit.callbacks;
@@ -406,6 +446,7 @@ static void check_callbacks(const dlt_check *c, dlt_diag *diag)
             desc->check_logs(item, &logs, diag);
         }
     }
+    check_files(callbacks, diag);
     dlt_arena_destroy(arena);
 }
 

@@ -95,6 +95,7 @@ static dlt_status build(dlt_engine *e, dlt_run_program program, bool first, dlt_
     const dlt_pass_options passes = {.fuse = !e->options.plain && !e->options.no_fusion,
                                      .layout = !e->options.plain && e->options.real == DLT_F32,
                                      .compute = compute,
+                                     .compute_at = e->options.precision_at,
                                      .main_program = first};
     DLT_TRY(dlt_passes_run(c->built, e->backend->target(e->device), &passes, &c->graph, diag));
     const dlt_run_program feeder = feeder_of(program);

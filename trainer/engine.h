@@ -34,6 +34,7 @@ typedef struct dlt_engine_options {
     bool plain;     /* no fusion, no layouts, no reuse of memory: for debugging */
     bool no_fusion; /* no fusion only: more kernels, the same bits */
     bool train;     /* the programs that training needs */
+    dlt_pos precision_at; /* where `precision` was written, for messages */
     int64_t batch,
         rest; /* rows of a training batch, and of the last one of a pass if it is smaller, else 0 */
     int64_t evaluate_batch;          /* 0: no evaluate program */

@@ -828,22 +828,22 @@ static bool same_file(const char *a, const char *b)
 }
 
 /* A callback must not write over what the run reads. */
-static dlt_status check_target(const fit *f, const char *path, dlt_diag *diag)
+static dlt_status check_target(const fit *f, int callback, const char *path, dlt_diag *diag)
 {
     bool read = same_file(path, f->run->file);
     for (int set = 0; set < DLT_SET_COUNT && !read; set++) {
         const dlt_view *view = dlt_datasets_view(f->session->data, (dlt_set)set);
         read = view != NULL && same_file(path, dlt_dataset_path(view->dataset));
     }
-    return read ? dlt_fail(diag, DLT_E_CONFIG, nowhere,
+    return read ? dlt_fail(diag, DLT_E_CONFIG, f->run->value.fit.callbacks.at[callback]->pos,
                            "a callback would write over '%s', which this run reads; give it another file", path)
                 : DLT_OK;
 }
 
-static dlt_status write_request(const fit *f, const dlt_write_request *w, dlt_diag *diag)
+static dlt_status write_request(const fit *f, int callback, const dlt_write_request *w, dlt_diag *diag)
 {
     if (w->offset == 0) { /* it may not be there yet */
-        DLT_TRY(check_target(f, w->path, diag));
+        DLT_TRY(check_target(f, callback, w->path, diag));
         char *folder = dlt_path_folder(w->path);
         const dlt_status made =
             folder != NULL ? dlt_file_make_folders(folder, false, DLT_E_OUTPUT, diag) : dlt_fail_memory(diag);
@@ -868,7 +868,6 @@ static dlt_status write_request(const fit *f, const dlt_write_request *w, dlt_di
 static dlt_status act(void *context, int index, const dlt_callback_io *io, dlt_diag *diag)
 {
     fit *f = context;
-    (void)index;
     if (io->set_rate) {
         DLT_TRY(dlt_engine_set_scalar(f->engine, DLT_PATH_LEARNING_RATE, io->rate, diag));
     }
@@ -883,7 +882,7 @@ static dlt_status act(void *context, int index, const dlt_callback_io *io, dlt_d
         f->wanted[f->wanted_count++] = (wanted_save){io->save_path, io->save_weights_only};
     } /* the end of an epoch is among the run's own anyway */
     if (io->write.path != NULL) {
-        DLT_TRY(write_request(f, &io->write, diag));
+        DLT_TRY(write_request(f, index, &io->write, diag));
         DLT_TRY(dlt_saver_sync_first(f->saver, io->write.path, diag));
     }
     if (io->stop) {

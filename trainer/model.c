@@ -26,6 +26,18 @@ static const char *file_of_run(const char *run, const char *which, dlt_arena *ar
     return dlt_arena_string(arena, which);
 }
 
+/* A file that `which` names must be there; a word that is nearly one of the run's own is taken for a slip. */
+static dlt_status check_which(const char *which, dlt_diag *diag)
+{
+    static const char *const own[] = {"final", "best", "last"};
+    struct stat status;
+    const int near = which != NULL && dlt_file()->stat(which, &status) != 0 ? dlt_nearest(which, own, DLT_COUNT(own)) : -1;
+    return near < 0 || strcmp(which, own[near]) == 0
+               ? DLT_OK
+               : dlt_fail(diag, DLT_E_CONFIG, (dlt_pos){0}, "--which: there is no file '%s'; did you mean '%s'?", which,
+                          own[near]);
+}
+
 static bool is_file(const char *path)
 {
     struct stat status;
@@ -77,6 +89,11 @@ static dlt_status open_model(dlt_model *m, const dlt_model_choice *choice, const
 {
     if (is_file(choice->given) && !is_checkpoint(choice->given)) {
         m->path = dlt_arena_string(arena, choice->given);
+        if (choice->weights == NULL && !dlt_text_ends(choice->given, ".yaml") &&
+            !dlt_text_ends(choice->given, ".yml")) {
+            return dlt_fail(diag, DLT_E_CONFIG, (dlt_pos){0}, "'%s' is neither a run nor a checkpoint",
+                            choice->given);
+        }
         if (choice->weights == NULL) {
             return dlt_fail(diag, DLT_E_CONFIG, (dlt_pos){0},
                             "'%s' is a model file, which has no weights: name a run or a checkpoint, or give "
@@ -91,6 +108,7 @@ static dlt_status open_model(dlt_model *m, const dlt_model_choice *choice, const
         m->path = dlt_arena_string(arena, choice->given);
     } else {
         DLT_TRY(dlt_rundir_resolve(choice->given, arena, &m->run, diag));
+        DLT_TRY(check_which(choice->which, diag));
         m->path = file_of_run(m->run, choice->which, arena);
     }
     if (m->path == NULL) {

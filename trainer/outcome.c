@@ -75,10 +75,11 @@ bool dlt_outcome_match(dlt_builder *b, const dlt_outcome *outcome, dlt_target_fo
             return matched->y_true != NULL;
         }
         char is[160], should[160], predicted[160];
-        dlt_reject(b, "targets have shape %s; outputs of shape %s need %s",
+        dlt_reject(b, "targets have shape %s; outputs of shape %s need %s%s",
                    dlt_shape_text_batch(&t, is, sizeof is),
                    dlt_shape_text_batch(&p, predicted, sizeof predicted),
-                   dlt_shape_text_batch(&wanted, should, sizeof should));
+                   dlt_shape_text_batch(&wanted, should, sizeof should),
+                   wanted.rank > t.rank && form == DLT_TARGET_CLASSES ? "; put Flatten or a global pooling layer before the last layer" : "");
         return false;
     }
     return true;

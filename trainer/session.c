@@ -65,7 +65,8 @@ static dlt_status check_labels(const dlt_session *s, const dlt_value *y, dlt_dia
     const dlt_item *loss = s->spec->loss;
     const void *params = NULL;
     if (s->signature == NULL || loss == NULL || y == NULL || y->shape.rank == 0 ||
-        s->signature->target == DLT_TARGET_NONE || s->signature->target == DLT_TARGET_TENSOR) {
+        s->signature->target == DLT_TARGET_NONE || s->signature->target == DLT_TARGET_TENSOR ||
+        s->inputs->target.classes > y->shape.dim[y->shape.rank - 1]) { /* which is told already */
         return DLT_OK;
     }
     const dlt_shape target = DLT_SHAPE(s->batch); /* one class number or number a record */
@@ -76,7 +77,7 @@ static dlt_status check_labels(const dlt_session *s, const dlt_value *y, dlt_dia
 }
 
 /* Sizes of batches and epochs. */
-static dlt_status count(dlt_session *s, const dlt_session_options *o, dlt_diag *diag)
+static void count(dlt_session *s, const dlt_session_options *o)
 {
     const dlt_fit_spec *fit = &s->spec->fit;
     const dlt_set_info *train = s->signature != NULL ? &s->signature->sets[DLT_TRAIN] : NULL;
@@ -88,13 +89,18 @@ static dlt_status count(dlt_session *s, const dlt_session_options *o, dlt_diag *
     }
     s->batches_in_pass = s->train_rows >= 0 ? dlt_batches_in_pass(s->train_rows, s->batch) : 0;
     s->steps_per_epoch = fit->steps_per_epoch.set ? fit->steps_per_epoch.value : s->batches_in_pass;
-    if (s->signature != NULL && o->train) {
-        float *weights = NULL;
-        DLT_TRY(dlt_class_weights(s->signature, &fit->class_weight,
-                                  dlt_run_spec_pos(s->run, "fit.class_weight"), s->arena, &weights,
-                                  &s->class_weight_count, diag));
-        s->class_weights = weights;
+}
+
+static dlt_status weigh_classes(dlt_session *s, const dlt_session_options *o, dlt_diag *diag)
+{
+    float *weights = NULL;
+    if (s->signature == NULL || !o->train) {
+        return DLT_OK;
     }
+    DLT_TRY(dlt_class_weights(s->signature, &s->spec->fit.class_weight,
+                              dlt_run_spec_pos(s->run, "fit.class_weight"), s->arena, &weights,
+                              &s->class_weight_count, diag));
+    s->class_weights = weights;
     return DLT_OK;
 }
 
@@ -119,6 +125,27 @@ static dlt_status make_inputs(dlt_session *s, const dlt_session_options *o, dlt_
     return DLT_OK;
 }
 
+/* A mistake of the user, besides which there may be others. */
+static bool is_mistake(dlt_status status)
+{
+    return status == DLT_E_CONFIG || status == DLT_E_DATA;
+}
+
+/* Whole-model checks that need neither data nor outputs: what callbacks watch. */
+static void check_parts(const dlt_session *s, dlt_diag *diag)
+{
+    const dlt_variables *variables = dlt_variables_create(s->arena);
+    dlt_metric_set *metrics = NULL;
+    if (variables != NULL && dlt_metric_set_create(s->arena, &s->spec->metrics, &s->spec->weighted_metrics,
+                                                   &metrics, diag) == DLT_OK) {
+        const dlt_check check = {.spec = s->spec,
+                                 .variables = variables,
+                                 .metrics = metrics,
+                                 .validation = s->spec->data.validation != NULL};
+        (void)dlt_check_model(&check, diag); /* there is a mistake already, whose status counts */
+    }
+}
+
 static dlt_status begin(const dlt_run_spec *run, const dlt_session_options *o, dlt_session **out,
                         dlt_diag *diag)
 {
@@ -137,7 +164,11 @@ static dlt_status begin(const dlt_run_spec *run, const dlt_session_options *o, d
     status = status == DLT_OK ? open_data(s, o, diag) : status;
     status = status == DLT_OK ? fit_table(s, o, diag) : status;
     status = status == DLT_OK ? make_inputs(s, o, diag) : status;
-    status = status == DLT_OK ? count(s, o, diag) : status;
+    if (status == DLT_OK) {
+        count(s, o);
+    } else if (is_mistake(status)) { /* of the data: what does not need them is told as well */
+        check_parts(s, diag);
+    }
     if (status != DLT_OK) {
         dlt_session_close(s);
         return status;
@@ -160,6 +191,31 @@ void dlt_session_close(dlt_session *s)
 
 /* ---- whole-model checks ---- */
 
+/* Codes of characters index the table of an Embedding that comes first. */
+static dlt_status check_ids(const dlt_session *s, dlt_diag *diag)
+{
+    const dlt_items *layers = &s->spec->layers;
+    const size_t first = layers->count > 1 && dlt_kind_is(layers->at[0]->kind, "Input") ? 1 : 0;
+    const dlt_item *item = layers->at[first];
+    const dlt_part *part = s->frame != NULL && s->frame->layout.count > 0 ? &s->frame->layout.parts[0] : NULL;
+    if (part == NULL || part->role != DLT_ROLE_FEATURE || part->type != DLT_COLUMN_TENSOR ||
+        part->dictionary == NULL) {
+        return DLT_OK;
+    }
+    for (const dlt_field *f = item->kind->fields; f != NULL && f->name != NULL; f++) {
+        if (f->type == DLT_FIELD_INT && strcmp(f->name, "input_dim") == 0) {
+            int64_t rows;
+            memcpy(&rows, (const char *)item->params + f->offset, sizeof rows);
+            if (rows < part->dictionary->count) {
+                return dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "input_dim"),
+                                "%s: input_dim is %lld, but the text has %lld different characters",
+                                item->kind->name, (long long)rows, (long long)part->dictionary->count);
+            }
+        }
+    }
+    return DLT_OK;
+}
+
 /* Builds the forward graph on variables of its own and looks at the model as a whole. */
 static dlt_status check_model(dlt_session *s, const dlt_session_options *o, dlt_diag *diag)
 {
@@ -175,7 +231,14 @@ static dlt_status check_model(dlt_session *s, const dlt_session_options *o, dlt_
                                       .visit = o->visit,
                                       .context = o->visit_context};
     DLT_TRY(dlt_metric_set_create(s->arena, &s->spec->metrics, &s->spec->weighted_metrics, &metrics, diag));
-    DLT_TRY(dlt_step_build(s->arena, variables, s->spec, &s->inputs->step, &options, metrics, &step, diag));
+    dlt_status status =
+        dlt_step_build(s->arena, variables, s->spec, &s->inputs->step, &options, metrics, &step, diag);
+    if (status != DLT_OK) {
+        if (is_mistake(status)) {
+            check_parts(s, diag);
+        }
+        return status;
+    }
     const dlt_check check = {.spec = s->spec,
                              .variables = variables,
                              .y = step.y,
@@ -183,8 +246,13 @@ static dlt_status check_model(dlt_session *s, const dlt_session_options *o, dlt_
                              .target = s->inputs->step.target != NULL ? &s->inputs->target : NULL,
                              .metrics = metrics,
                              .validation = s->spec->data.validation != NULL};
-    DLT_TRY(dlt_check_model(&check, diag));
-    DLT_TRY(check_labels(s, step.y, diag));
+    status = dlt_check_model(&check, diag);
+    const dlt_status ids = check_ids(s, diag), labels = check_labels(s, step.y, diag);
+    const dlt_status weights = weigh_classes(s, o, diag);
+    DLT_TRY(status);
+    DLT_TRY(ids);
+    DLT_TRY(labels);
+    DLT_TRY(weights);
     if (o->train && s->spec->loss != NULL &&
         s->inputs->step.target != NULL) { /* what only the whole step can tell */
         const dlt_step_options train = {.kind = DLT_PROGRAM_TRAIN, .batch = s->batch, .real = DLT_F32};
@@ -226,6 +294,7 @@ static dlt_status engine_for(dlt_session *s, const dlt_session_options *o, const
                              .reference = o->reference || spec->kernels == DLT_KERNELS_REFERENCE,
                              .deterministic = spec->deterministic};
     options.real = o->real;
+    options.precision_at = dlt_run_spec_pos(s->run, "precision");
     options.plain = o->plain;
     options.no_fusion = o->no_fusion;
     options.visit = o->visit;

@@ -71,6 +71,7 @@ typedef enum csv_fault {
     CSV_FAULT_QUOTE,  /* text behind a closing quote */
     CSV_FAULT_RETURN, /* carriage return without line feed */
     CSV_FAULT_NUL,
+    CSV_FAULT_UTF8,
     CSV_FAULT_LONG /* text over DLT_WORDS_LONGEST */
 } csv_fault;
 

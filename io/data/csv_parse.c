@@ -402,6 +402,10 @@ static void put_text(parser *p, const csv_column *column, unsigned char *record,
             complain(p, CSV_FAULT_NUL, f->start, f->text, f->length, 0);
             return;
         }
+        if (!dlt_utf8_valid(text.at, text.length)) {
+            complain(p, CSV_FAULT_UTF8, f->start, f->text, f->length, 0);
+            return;
+        }
         code = dlt_words_add(&p->block->words[column->part], text.at, text.length);
         if (code == DLT_WORDS_FULL) {
             p->block->full_part = (int)column->part;

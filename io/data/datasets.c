@@ -125,6 +125,14 @@ static dlt_status make_split(dlt_datasets *data, const dlt_item *item, const dlt
     if (data->datasets[DLT_TRAIN] == NULL) {
         return dlt_fail(diag, DLT_E_CONFIG, item->pos, "split takes a part of train, but there is no train");
     }
+    const dlt_class_stats *classes = &dlt_dataset_stats(data->datasets[DLT_TRAIN])->classes;
+    if (params->stratify && classes->other >= 0 && data->signature.target != DLT_TARGET_TENSOR) {
+        char text[40];
+        dlt_format_double(classes->other_value, text, sizeof text);
+        return dlt_fail(diag, DLT_E_DATA, dlt_item_pos(item, "stratify"),
+                        "stratify needs classes, but the target of record %lld is %s",
+                        (long long)classes->other, text);
+    }
     const int64_t count = dlt_dataset_count(data->datasets[DLT_TRAIN]);
     if (options->depth != DLT_DEPTH_LOAD) {
         sets[DLT_TRAIN].count = count >= 0 ? dlt_split_count(count, params->fraction) : -1;
@@ -263,12 +271,12 @@ static dlt_status open_all(dlt_datasets *data, const dlt_data_spec *spec, const 
         if (items[set] == NULL || (set == DLT_VALIDATION && splits)) {
             continue;
         }
-        if (set != DLT_TRAIN && data->frame == NULL) {
+        if (set != DLT_TRAIN && data->frame == NULL && status == DLT_OK) {
             return dlt_fail(diag, DLT_E_CONFIG, items[set]->pos,
                             "%s needs train, whose columns and classes it follows", set_name(set));
         }
         const dlt_status opened = open_set(data, set, items[set], spec, options, &memory, diag);
-        if (opened != DLT_OK && (set == DLT_TRAIN || opened != DLT_E_DATA)) {
+        if (opened != DLT_OK && opened != DLT_E_DATA && opened != DLT_E_CONFIG) {
             return opened;
         }
         status = status == DLT_OK ? opened : status;

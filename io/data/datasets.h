@@ -24,8 +24,8 @@ typedef struct dlt_datasets_options {
 } dlt_datasets_options;
 
 /**
- * Opens what the spec names. The mistakes of validation and test are all reported; they are only looked at
- * when train is good. Warns about classes that are missing on one side of train and validation.
+ * Opens what the spec names. The mistakes of all sets are reported; where train has some, the others are looked at
+ * each by itself. Warns about classes that are missing on one side of train and validation.
  */
 dlt_status dlt_datasets_open(const dlt_data_spec *spec, const dlt_datasets_options *options,
                              dlt_datasets **data, dlt_diag *diag);

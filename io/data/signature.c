@@ -290,6 +290,15 @@ dlt_status dlt_class_weights(const dlt_signature *s, const dlt_float_map *map, d
     if (balanced && (counts == NULL || s->class_count == 0)) {
         return dlt_fail(diag, DLT_E_DATA, at, "class_weight: balanced needs one class a record as target");
     }
+    if (s->target == DLT_TARGET_NONE || (s->target != DLT_TARGET_TENSOR && s->stats->classes.other >= 0)) {
+        char text[40] = "nothing";
+        if (s->target != DLT_TARGET_NONE) {
+            dlt_format_double(s->stats->classes.other_value, text, sizeof text);
+        }
+        return dlt_fail(diag, DLT_E_DATA, at,
+                        "class_weight needs class numbers or names as targets; record %lld has %s",
+                        (long long)(s->target != DLT_TARGET_NONE ? s->stats->classes.other : 0), text);
+    }
     int64_t classes = s->class_count;
     dlt_status status = DLT_OK;
     for (size_t i = 0; i < map->count; i++) {
@@ -301,7 +310,7 @@ dlt_status dlt_class_weights(const dlt_signature *s, const dlt_float_map *map, d
             const dlt_detail detail = {.key = "fit.class_weight",
                                        .found = map->key[i],
                                        .nearest = near >= 0 ? s->class_names[near] : NULL};
-            status = dlt_fail_detail(diag, DLT_E_CONFIG, at, &detail,
+            status = dlt_fail_detail(diag, DLT_E_CONFIG, map->pos != NULL ? map->pos[i] : at, &detail,
                                      "class_weight: '%s' is no class of the data%s%s%s", map->key[i],
                                      near >= 0 ? "; did you mean '" : "",
                                      near >= 0 ? s->class_names[near] : "", near >= 0 ? "'?" : "");

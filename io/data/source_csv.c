@@ -126,9 +126,16 @@ static void csv_check(const dlt_item *item, dlt_diag *diag)
     }
     for (size_t i = 0; i < p->types.count; i++) {
         if (type_of(p->types.value[i]) == TYPE_UNKNOWN) {
-            dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "types"),
-                     "CSV: type of column '%s' must be number, text or integer, found '%s'", p->types.key[i],
-                     p->types.value[i]);
+            const int near = dlt_nearest(p->types.value[i], type_names, TYPE_COUNT);
+            const dlt_detail detail = {.key = "types",
+                                       .found = p->types.value[i],
+                                       .allowed = "number, text, integer",
+                                       .nearest = near >= 0 ? type_names[near] : NULL};
+            dlt_fail_detail(diag, DLT_E_CONFIG,
+                            p->types.pos != NULL ? p->types.pos[i] : dlt_item_pos(item, "types"), &detail,
+                            "CSV: type of column '%s' must be number, text or integer, found '%s'%s%s%s",
+                            p->types.key[i], p->types.value[i], near >= 0 ? "; did you mean '" : "",
+                            near >= 0 ? type_names[near] : "", near >= 0 ? "'?" : "");
         }
     }
 }
@@ -520,6 +527,25 @@ static void report_open_end(dlt_source *source, const csv_block *block, dlt_diag
     }
 }
 
+/* What a file is that is no text, by its first bytes; NULL: it may be text. */
+static const char *not_text(const char *text, size_t bytes)
+{
+    static const struct {
+        const char *magic;
+        size_t bytes;
+        const char *what;
+    } known[] = {{"\x89HDF", 4, "an HDF5 file"},
+                 {"\x93NUMPY", 6, "a NumPy array, for which there is the source NPY"},
+                 {"PK\3\4", 4, "a zip archive; where it holds NumPy arrays there is the source NPZ"},
+                 {"\0\0", 2, "a binary file"}};
+    for (size_t i = 0; i < DLT_COUNT(known); i++) {
+        if (bytes >= known[i].bytes && memcmp(text, known[i].magic, known[i].bytes) == 0) {
+            return known[i].what;
+        }
+    }
+    return NULL;
+}
+
 /* Reads the first block, decides about the header and takes the names. */
 static dlt_status find_names(dlt_source *source, dlt_diag *diag)
 {
@@ -535,6 +561,11 @@ static dlt_status find_names(dlt_source *source, dlt_diag *diag)
         if (s->at_end) {
             return dlt_fail(diag, DLT_E_DATA, dlt_item_pos(source->item, "path"), "'%s' has no records",
                             s->reader.paths->at[0]);
+        }
+        const char *other = block->file_start ? not_text(block->text, block->end) : NULL;
+        if (other != NULL) {
+            return dlt_fail(diag, DLT_E_DATA, dlt_item_pos(source->item, "path"), "'%s' is no table in text: it is %s",
+                            s->reader.paths->at[block->file], other);
         }
         walk = (csv_walk){.dialect = &s->plan.dialect,
                           .at = block->text + block->start,
@@ -570,11 +601,15 @@ static dlt_status find_names(dlt_source *source, dlt_diag *diag)
                           "there are %d columns or more; at most %d are supported", CSV_MOST_COLUMNS,
                           CSV_MOST_COLUMNS - 1);
     } else if (p->header == HEADER_AUTO && train != NULL && train->named) {
-        header = true;
+        bool all = true;
+        size_t known = 0;
         for (size_t i = 0; i < train->layout.count; i++) {
             const dlt_part *part = &train->layout.parts[i];
-            header = header && (part->role != DLT_ROLE_FEATURE || has_name(names, count, part->name));
+            const bool there = has_name(names, count, part->name);
+            all = all && (part->role != DLT_ROLE_FEATURE || there);
+            known += there;
         }
+        header = all || 2 * known >= train->layout.count; /* where a column is missing, that is what is told */
     } else if (p->header == HEADER_AUTO) {
         header = refers_to(&p->target, fields, count) || refers_to(&p->columns, fields, count) ||
                  refers_to(&p->sample_weight, fields, count);
@@ -613,6 +648,19 @@ static dlt_status find_names(dlt_source *source, dlt_diag *diag)
     return status;
 }
 
+/* "; it has a, b, c", for messages about a column that is not there. */
+static void put_columns(const csv_state *s, dlt_buf *out)
+{
+    enum { SHOWN = 12 };
+    for (size_t i = 0; i < s->plan.column_count && i < SHOWN; i++) {
+        dlt_buf_printf(out, "%s%.40s", i > 0 ? ", " : "; it has ", s->names[i]);
+    }
+    dlt_buf_printf(out, "%s",
+                   s->plan.column_count == 1       ? ": one column; is that the delimiter?"
+                   : s->plan.column_count > SHOWN ? ", ..."
+                                                  : "");
+}
+
 /* Column that a reference means, or -1 with a message. */
 static int64_t column_of(const dlt_source *source, const dlt_column_ref *ref, dlt_diag *diag)
 {
@@ -642,8 +690,11 @@ static int64_t column_of(const dlt_source *source, const dlt_column_ref *ref, dl
                             "'%s' has no column '%s'; did you mean '%s'?", s->reader.paths->at[0], ref->name,
                             s->names[near]);
         } else {
-            dlt_fail_detail(diag, DLT_E_CONFIG, ref->pos, &detail, "'%s' has no column '%s'",
-                            s->reader.paths->at[0], ref->name);
+            dlt_buf columns = {0};
+            put_columns(s, &columns);
+            dlt_fail_detail(diag, DLT_E_CONFIG, ref->pos, &detail, "'%s' has no column '%s'%s",
+                            s->reader.paths->at[0], ref->name, dlt_buf_text(&columns));
+            dlt_buf_release(&columns);
         }
     }
     return -1;
@@ -789,8 +840,10 @@ static dlt_status choose_for_train(dlt_source *source, choice *c, dlt_diag *diag
     bool good = true;
     for (size_t i = 0; i < p->target.count; i++) {
         const int64_t column = column_of(source, &p->target.at[i], diag);
-        good = good && column >= 0;
-        if (column >= 0) {
+        good = good && column >= 0 && use[column] == UNUSED;
+        if (column >= 0 && use[column] != UNUSED) {
+            dlt_fail(diag, DLT_E_CONFIG, p->target.at[i].pos, "column '%s' is named twice", s->names[column]);
+        } else if (column >= 0) {
             use[column] = TARGET;
             is_target[column] = true;
         }
@@ -813,7 +866,10 @@ static dlt_status choose_for_train(dlt_source *source, choice *c, dlt_diag *diag
         const char *key = p->types.key[i];
         const bool number = dlt_parse_i64(key, strlen(key), &index);
         const int64_t column = column_of(
-            source, &(dlt_column_ref){key, number, index, dlt_item_pos(source->item, "types")}, diag);
+            source,
+            &(dlt_column_ref){key, number, index,
+                              p->types.pos != NULL ? p->types.pos[i] : dlt_item_pos(source->item, "types")},
+            diag);
         good = good && column >= 0;
         if (column >= 0) {
             type[column] = type_of(p->types.value[i]);
@@ -931,7 +987,8 @@ static dlt_status choose_like_train(dlt_source *source, choice *c, dlt_diag *dia
         }
         if (column < 0 && !(s->named && train->named)) {
             return dlt_fail(diag, DLT_E_DATA, (dlt_pos){path, 1, 1, 0},
-                            "found %zu columns, expected %lld as in train", s->plan.column_count,
+                            "found %zu column%s, expected %lld as in train", s->plan.column_count,
+                            s->plan.column_count == 1 ? "" : "s",
                             (long long)train->file_columns);
         }
         if (column < 0) {
@@ -1135,7 +1192,8 @@ static void report(dlt_source *source, const csv_block *block, const csv_error *
     s->shown++;
     switch (error->fault) {
     case CSV_FAULT_COLUMNS:
-        dlt_fail(diag, DLT_E_DATA, at, "found %zu columns, expected %zu", error->count, s->plan.column_count);
+        dlt_fail(diag, DLT_E_DATA, at, "found %zu column%s, expected %zu", error->count,
+                 error->count == 1 ? "" : "s", s->plan.column_count);
         break;
     case CSV_FAULT_NUMBER:
         if (column->declared) {
@@ -1172,6 +1230,9 @@ static void report(dlt_source *source, const csv_block *block, const csv_error *
         break;
     case CSV_FAULT_NUL:
         dlt_fail(diag, DLT_E_DATA, at, "column '%s': the text has a NUL byte", name);
+        break;
+    case CSV_FAULT_UTF8:
+        dlt_fail(diag, DLT_E_DATA, at, "column '%s': the text is no UTF-8; save the file as UTF-8", name);
         break;
     case CSV_FAULT_LONG:
         dlt_fail(diag, DLT_E_DATA, at, "column '%s': a text of %zu bytes; at most %d are supported", name,

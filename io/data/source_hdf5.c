@@ -46,25 +46,36 @@ static dlt_status read_rows(dlt_array *array, int64_t first, int64_t rows, void 
                        (size_t)(rows * array->row_elements) * dlt_dtype_size(array->dtype), diag);
 }
 
+/* What there is in place of it: the nearest data set of all, those in the group of that name, or the first ones. */
 static dlt_status no_such_dataset(const dlt_h5_file *file, const char *wanted, dlt_pos at, dlt_diag *diag)
 {
-    enum { SHOWN = 16 };
-    const char *list[SHOWN];
-    size_t count = 0;
+    enum { SHOWN = 16, LOOKED_AT = 1024 };
+    const char *list[LOOKED_AT];
+    size_t count = 0, shown = 0;
     dlt_buf text = {0};
-    for (size_t i = 0; i < dlt_h5_count(file) && count < SHOWN; i++) {
+    const char *name = wanted + (wanted[0] == '/');
+    const dlt_h5_object *group = dlt_h5_find(file, wanted);
+    const bool is_group = group != NULL && group->object_class == DLT_H5_GROUP;
+    for (size_t i = 0; i < dlt_h5_count(file) && count < LOOKED_AT; i++) {
         const dlt_h5_object *object = dlt_h5_at(file, i);
         if (object->object_class == DLT_H5_DATASET) {
-            dlt_buf_printf(&text, "%s%s", count > 0 ? ", " : "", object->path);
-            list[count++] = object->path;
+            list[count++] = object->path + (object->path[0] == '/');
+            const char *last = list[count - 1];
+            if (shown < SHOWN && (!is_group || (dlt_text_starts(last, name) && last[strlen(name)] == '/'))) {
+                dlt_buf_printf(&text, "%s%s", shown++ > 0 ? ", " : "", last);
+            }
         }
     }
-    const int near = dlt_nearest(wanted, list, count);
+    const int near = is_group ? -1 : dlt_nearest(name, list, count);
     const dlt_detail detail = {
         .found = wanted, .allowed = dlt_buf_text(&text), .nearest = near >= 0 ? list[near] : NULL};
-    const dlt_status status =
-        dlt_fail_detail(diag, DLT_E_DATA, at, &detail, "'%s' has no dataset '%s'; it has: %s",
-                        dlt_h5_path(file), wanted, dlt_buf_text(&text));
+    const dlt_status status = dlt_fail_detail(
+        diag, DLT_E_DATA, at, &detail, "'%s' has no dataset '%s'%s%s%s", dlt_h5_path(file), wanted,
+        near >= 0    ? "; did you mean '"
+        : is_group   ? ", it is a group: name what is in it, "
+        : count == 0 ? "; it has none"
+                     : "; it has ",
+        near >= 0 ? list[near] : dlt_buf_text(&text), near >= 0 ? "'?" : shown == SHOWN ? ", ..." : "");
     dlt_buf_release(&text);
     return status;
 }
@@ -127,13 +138,20 @@ static dlt_status hdf5_open(dlt_source *source, dlt_diag *diag)
     arrays->handle = s;
     arrays->release = release;
     DLT_TRY(dlt_h5_open(p->path, DLT_E_DATA, dlt_item_pos(source->item, "path"), &s->file, diag));
-    DLT_TRY(open_array(source, "features", p->features, DLT_ROLE_FEATURE, diag));
-    if (p->labels != NULL && !source->options.predict) {
-        DLT_TRY(open_array(source, "labels", p->labels, DLT_ROLE_TARGET, diag));
+    const struct {
+        const char *field, *name;
+        dlt_role role;
+    } wanted[] = {{"features", p->features, DLT_ROLE_FEATURE},
+                  {"labels", p->labels, DLT_ROLE_TARGET},
+                  {"sample_weight", p->sample_weight, DLT_ROLE_WEIGHT}};
+    dlt_status status = DLT_OK; /* all that are wrong are told */
+    for (size_t i = 0; i < DLT_COUNT(wanted); i++) {
+        if (wanted[i].name != NULL && (i == 0 || !source->options.predict)) {
+            const dlt_status opened = open_array(source, wanted[i].field, wanted[i].name, wanted[i].role, diag);
+            status = status == DLT_OK ? opened : status;
+        }
     }
-    if (p->sample_weight != NULL && !source->options.predict) {
-        DLT_TRY(open_array(source, "sample_weight", p->sample_weight, DLT_ROLE_WEIGHT, diag));
-    }
+    DLT_TRY(status);
     DLT_TRY(dlt_arrays_finish(source, diag));
     bool contiguous = true;
     for (size_t i = 0; i < arrays->count; i++) {

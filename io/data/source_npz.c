@@ -153,9 +153,12 @@ static dlt_status no_such_array(zip_t *zip, const char *path, const char *wanted
     const int near = dlt_nearest(wanted, list, count);
     const dlt_detail detail = {
         .found = wanted, .allowed = dlt_buf_text(&text), .nearest = near >= 0 ? list[near] : NULL};
-    const dlt_status status =
-        dlt_fail_detail(diag, DLT_E_DATA, at, &detail, "'%s' has no array '%s'; it has: %s", path, wanted,
-                        dlt_buf_text(&text));
+    const dlt_status status = dlt_fail_detail(
+        diag, DLT_E_DATA, at, &detail, "'%s' has no array '%s'%s%s%s%s", path, wanted,
+        near >= 0 ? "; did you mean '" : "; it has ", near >= 0 ? list[near] : "", near >= 0 ? "'?" : "",
+        near >= 0    ? ""
+        : count == 0 ? "none"
+                     : dlt_buf_text(&text));
     dlt_buf_release(&text);
     return status;
 }
@@ -256,14 +259,20 @@ static dlt_status npz_open(dlt_source *source, dlt_diag *diag)
     arrays->handle = a;
     arrays->release = release;
     DLT_TRY(open_archive(source, p->path, a, diag));
-    DLT_TRY(open_array(source, "features", p->features, DLT_ROLE_FEATURE, diag));
-    if (p->labels != NULL && !source->options.predict) {
-        DLT_TRY(open_array(source, "labels", p->labels, DLT_ROLE_TARGET, diag));
+    const struct {
+        const char *field, *name;
+        dlt_role role;
+    } wanted[] = {{"features", p->features, DLT_ROLE_FEATURE},
+                  {"labels", p->labels, DLT_ROLE_TARGET},
+                  {"sample_weight", p->sample_weight, DLT_ROLE_WEIGHT}};
+    dlt_status status = DLT_OK; /* all that are wrong are told */
+    for (size_t i = 0; i < DLT_COUNT(wanted); i++) {
+        if (wanted[i].name != NULL && (i == 0 || !source->options.predict)) {
+            const dlt_status opened = open_array(source, wanted[i].field, wanted[i].name, wanted[i].role, diag);
+            status = status == DLT_OK ? opened : status;
+        }
     }
-    if (p->sample_weight != NULL && !source->options.predict) {
-        DLT_TRY(open_array(source, "sample_weight", p->sample_weight, DLT_ROLE_WEIGHT, diag));
-    }
-    return dlt_arrays_finish(source, diag);
+    return status == DLT_OK ? dlt_arrays_finish(source, diag) : status;
 }
 
 static dlt_status npz_input(dlt_arena *arena, const dlt_item *like, const char *path, bool targets,

@@ -12,6 +12,7 @@
 enum { INPUT_BYTES = 64 << 10, MOST_EXPANSION = 1032 };
 
 struct dlt_stream {
+    dlt_pos at; /* where the path was written */
     const char *path;
     const atomic_int *stop;
     int fd;
@@ -92,6 +93,7 @@ dlt_status dlt_stream_open(const char *path, dlt_pos at, const atomic_int *stop,
         return dlt_fail_memory(diag);
     }
     s->path = path;
+    s->at = at;
     s->stop = stop;
     s->pipe = strcmp(path, "-") == 0;
     s->fd = s->pipe ? STDIN_FILENO : -1;
@@ -166,7 +168,7 @@ static dlt_status next_member(dlt_stream *s, dlt_diag *diag)
             return DLT_OK;
         }
         if (s->in[s->in_at] != 0) {
-            return dlt_fail(diag, DLT_E_DATA, (dlt_pos){0},
+            return dlt_fail(diag, DLT_E_DATA, s->at,
                             "'%s' goes on after its gzip data with something else, at byte %lld", s->path,
                             (long long)(s->position - (int64_t)(s->in_end - s->in_at)));
         }
@@ -185,7 +187,7 @@ static dlt_status inflate_some(dlt_stream *s, void *data, size_t bytes, size_t *
             DLT_TRY(refill(s, diag));
             if (s->in_end == 0) {
                 return dlt_fail(
-                    diag, DLT_E_DATA, (dlt_pos){0},
+                    diag, DLT_E_DATA, s->at,
                     "'%s' ends in the middle of its gzip data, after %lld bytes: it was not copied whole",
                     s->path, (long long)s->position);
             }
@@ -201,7 +203,7 @@ static dlt_status inflate_some(dlt_stream *s, void *data, size_t bytes, size_t *
             return dlt_fail_memory(diag);
         }
         if (result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR) {
-            return dlt_fail(diag, DLT_E_DATA, (dlt_pos){0},
+            return dlt_fail(diag, DLT_E_DATA, s->at,
                             "'%s' is damaged: its gzip data are wrong near byte %lld (%s)", s->path,
                             (long long)(s->position - (int64_t)s->z.avail_in),
                             s->z.msg != NULL ? s->z.msg : "bad data");

@@ -144,7 +144,7 @@ static void damaged_gzip_is_told_from_short_gzip(void **state)
     assert_null(ds);
     char expected[200];
     snprintf(expected, sizeof expected,
-             "'cut.gz' ends in the middle of its gzip data, after %zu bytes: it was not copied whole",
+             "model.yaml:2:5: 'cut.gz' ends in the middle of its gzip data, after %zu bytes: it was not copied whole",
              size - 100);
     assert_string_equal(data_message(f, 0), expected);
     data_forget(f);
@@ -158,7 +158,7 @@ static void damaged_gzip_is_told_from_short_gzip(void **state)
     const char *more = data_file(f, "more.gz", file, size + 1);
     assert_null(data_open(f, data_item(f, SOURCES, "IDX", "features", more, NULL), DLT_DEPTH_LOAD));
     snprintf(expected, sizeof expected,
-             "'more.gz' goes on after its gzip data with something else, at byte %zu", size);
+             "model.yaml:2:5: 'more.gz' goes on after its gzip data with something else, at byte %zu", size);
     assert_string_equal(data_message(f, 0), expected);
     data_forget(f);
     file[size] = 0; /* padding is fine */
@@ -432,7 +432,7 @@ static void npz_reads_stored_and_deflated(void **state)
         dlt_dataset_close(ds);
     }
     refuses(f, data_item(f, SOURCES, "NPZ", "path", data_path(f, "d.npz"), "features", "x_trian", NULL),
-            "model.yaml:3:5: 'd.npz' has no array 'x_trian'; it has: x_train, y_train");
+            "model.yaml:3:5: 'd.npz' has no array 'x_trian'; did you mean 'x_train'?");
     refuses(f, data_item(f, SOURCES, "NPZ", "path", data_path(f, "x_train.npy"), "features", "x", NULL),
             "model.yaml:2:5: 'x_train.npy' is no NPZ archive: Not a zip archive");
 }

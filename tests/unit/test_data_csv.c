@@ -172,7 +172,7 @@ static void columns_are_chosen_by_name_and_number(void **state)
                      NULL)); /* out of range as a number: a name */
     assert_string_equal(shown(f, ds, "2020"), "2");
     dlt_dataset_close(ds);
-    refuses(f, CSV(text, "target", "label", NULL), "model.yaml:3:5: 'a.csv' has no column 'label'");
+    refuses(f, CSV(text, "target", "label", NULL), "model.yaml:3:5: 'a.csv' has no column 'label'; it has a, b, c, d, w");
     refuses(f, CSV("species,x\na,1\n", "target", "specie", NULL),
             "model.yaml:3:5: 'a.csv' has no column 'specie'; did you mean 'species'?");
     refuses(f, CSV("1,2\n", "target", "5", NULL),
@@ -312,7 +312,7 @@ static void several_files_are_one_table(void **state)
             "part-4.csv:2:1: the header has 1 columns, that of 'part-1.csv' has 2");
     data_text(f, "part-4.csv", "a,b\n5,x\n6\n");
     refuses(f, data_item(f, SOURCES, "CSV", "path", pattern, NULL),
-            "part-4.csv:3:1: found 1 columns, expected 2");
+            "part-4.csv:3:1: found 1 column, expected 2");
     refuses(f, data_item(f, SOURCES, "CSV", "path", data_path(f, "none-*.csv"), NULL),
             "model.yaml:2:5: no file matches 'none-*.csv'");
     /* a file whose name looks like a pattern is a file */
@@ -326,7 +326,7 @@ static void several_files_are_one_table(void **state)
 static void errors_have_file_line_and_column(void **state)
 {
     data_fixture *f = *state;
-    refuses(f, CSV("a,b\n1,2\n3\n", NULL), "a.csv:3:1: found 1 columns, expected 2");
+    refuses(f, CSV("a,b\n1,2\n3\n", NULL), "a.csv:3:1: found 1 column, expected 2");
     refuses(f, CSV("a,b\n1,2\n3,4,5\n", NULL), "a.csv:3:1: found 3 columns, expected 2");
     refuses(f, CSV("a,b\n\"x\ny\",2\n\n3,\"4\" 5\n", NULL),
             "a.csv:5:3: something stands behind a closing quote: \"4\" 5");
@@ -409,7 +409,7 @@ static void twenty_errors_are_shown_and_the_rest_is_counted(void **state)
         assert_null(data_open_with(f, data_item(f, SOURCES, "CSV", "path", path, NULL), DLT_DEPTH_LOAD,
                                    (dlt_dataset_options){.memory = 1 << 28, .threads = threads}));
         assert_int_equal(dlt_diag_size(f->diag), 21);
-        assert_string_equal(data_message(f, 19), "a.csv:41:1: found 1 columns, expected 2");
+        assert_string_equal(data_message(f, 19), "a.csv:41:1: found 1 column, expected 2");
         assert_string_equal(data_message(f, 20), "and 99,980 more errors in the data");
         data_forget(f);
     }

@@ -106,7 +106,7 @@ static void a_missing_dataset_is_named_with_those_that_are_there(void **state)
     assert_null(data_open(f, data_item(f, SOURCES, "HDF5", "path", path, "features", "train/z", NULL),
                           DLT_DEPTH_LOAD));
     assert_string_equal(data_message(f, 0),
-                        "model.yaml:3:5: 'd.h5' has no dataset 'train/z'; it has: /big, /train/x, /train/y");
+                        "model.yaml:3:5: 'd.h5' has no dataset 'train/z'; did you mean 'train/x'?");
     data_forget(f);
     assert_null(data_open(
         f, data_item(f, SOURCES, "HDF5", "path", data_text(f, "t.h5", "no HDF5"), "features", "x", NULL),
