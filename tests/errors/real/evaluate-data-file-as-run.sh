@@ -1,0 +1,1 @@
+dltrain evaluate data/animals.csv

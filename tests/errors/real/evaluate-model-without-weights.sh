@@ -1,0 +1,1 @@
+dltrain evaluate evaluate-model-without-weights.yaml

@@ -1,0 +1,1 @@
+dltrain evaluate "$T/run"

@@ -1,0 +1,2 @@
+dltrain fit evaluate-set-typo.yaml --run "$T/run" -v 0 -t 1
+dltrain evaluate "$T/run" --data tset

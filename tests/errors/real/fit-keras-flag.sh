@@ -1,0 +1,1 @@
+dltrain fit --epochs 3 fit-keras-flag.yaml

@@ -1,0 +1,1 @@
+dltrain fit fit-run-is-a-file.yaml --run data/animals.csv

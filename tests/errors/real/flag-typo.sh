@@ -1,0 +1,1 @@
+dltrain check --formt json flag-typo.yaml

@@ -1,0 +1,1 @@
+dltrain help Desne

@@ -1,0 +1,1 @@
+dltrain check ../../data/h5/keras.weights.h5

@@ -1,0 +1,1 @@
+dltrain check data

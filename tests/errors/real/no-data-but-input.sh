@@ -1,0 +1,1 @@
+dltrain fit no-data-but-input.yaml --run "$T/run"

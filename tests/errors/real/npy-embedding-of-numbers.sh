@@ -1,0 +1,1 @@
+dltrain fit npy-embedding-of-numbers.yaml --run "$T/run" -v 0 -t 1 --reference

@@ -1,0 +1,1 @@
+dltrain plan plan-limit-unit.yaml --limit 4apples

@@ -1,0 +1,1 @@
+dltrain plan plan-limit.yaml --limit 4KiB >/dev/null

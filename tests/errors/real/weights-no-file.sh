@@ -1,0 +1,1 @@
+dltrain fit weights-no-file.yaml --run "$T/run" --weights data/none.weights.h5
