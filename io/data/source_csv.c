@@ -964,6 +964,59 @@ static int64_t column_like_train(const dlt_source *source, const dlt_frame *trai
     return count == features ? before : -1;
 }
 
+/* What a source that follows train says of its own columns must be what train does with them: it is not done otherwise. */
+static dlt_status agree_with_train(const dlt_source *source, const choice *c, dlt_diag *diag)
+{
+    const csv_params *p = source->item->params;
+    const csv_state *s = source->state;
+    dlt_status status = DLT_OK;
+    size_t features = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        features += c->parts[i].role == DLT_ROLE_FEATURE;
+    }
+    if (p->columns.count > 0 && p->columns.count != features) {
+        status = dlt_fail(diag, DLT_E_CONFIG, p->columns.at[0].pos,
+                          "%zu columns are named, but train has %zu inputs; leave columns out here",
+                          p->columns.count, features);
+    }
+    const struct {
+        const dlt_columns *columns;
+        dlt_role role;
+        const char *what;
+    } named[] = {{&p->columns, DLT_ROLE_FEATURE, "input"}, {&p->sample_weight, DLT_ROLE_WEIGHT, "weight"}};
+    for (size_t k = 0; k < DLT_COUNT(named); k++) {
+        for (size_t i = 0; i < named[k].columns->count; i++) {
+            const int64_t column = column_of(source, &named[k].columns->at[i], diag);
+            bool known = false;
+            for (size_t j = 0; j < c->count; j++) {
+                known = known || (c->parts[j].role == named[k].role && c->column_of[j] == column);
+            }
+            if (column < 0) {
+                status = DLT_E_CONFIG;
+            } else if (!known) {
+                status = dlt_fail(diag, DLT_E_CONFIG, named[k].columns->at[i].pos,
+                                  "column '%s' is no %s in train, which is followed here", s->names[column],
+                                  named[k].what);
+            }
+        }
+    }
+    for (size_t i = 0; i < p->types.count; i++) {
+        const int type = type_of(p->types.value[i]);
+        for (size_t j = 0; j < c->count; j++) {
+            const int own = c->parts[j].type == DLT_COLUMN_TEXT      ? TYPE_TEXT
+                            : c->parts[j].type == DLT_COLUMN_INTEGER ? TYPE_INTEGER
+                                                                     : TYPE_NUMBER;
+            if (strcmp(c->parts[j].name, p->types.key[i]) == 0 && (own == TYPE_TEXT) != (type == TYPE_TEXT)) {
+                status = dlt_fail(diag, DLT_E_CONFIG,
+                                  p->types.pos != NULL ? p->types.pos[i] : dlt_item_pos(source->item, "types"),
+                                  "column '%s' is %s here and %s in train, which is followed", p->types.key[i],
+                                  type_names[type], type_names[own]);
+            }
+        }
+    }
+    return status;
+}
+
 static dlt_status choose_like_train(dlt_source *source, choice *c, dlt_diag *diag)
 {
     const csv_params *p = source->item->params;
@@ -1018,6 +1071,9 @@ static dlt_status choose_like_train(dlt_source *source, choice *c, dlt_diag *dia
                          "the target is column '%s' here, another one than in train", s->names[column]);
             status = status == DLT_OK ? other : status;
         }
+    }
+    if (status == DLT_OK && !source->options.predict) {
+        status = agree_with_train(source, c, diag);
     }
     return status;
 }
