@@ -8,7 +8,7 @@ import dltrain
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "sweeps"))
 import tiny  # noqa: E402
 
-TIMES, AT_ONCE = 25, 3
+TIMES, AT_ONCE = 12, 3
 
 
 class Lock(dltrain.TestCase):

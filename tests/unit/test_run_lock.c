@@ -3,6 +3,7 @@
 #include "support/support.h"
 
 #include "base/linux_process.h"
+#include "io/file.h"
 #include "trainer/rundir.h"
 
 #include <errno.h>
@@ -276,6 +277,19 @@ static void an_owner_notices_that_it_was_replaced(void **state)
     assert_int_equal(access(f->lock, F_OK), 0); /* the new owner's stays */
 }
 
+/* A taker is held up just before it puts its lock in place: what it looked at may be long past by then. */
+static int late_rename(const char *from, const char *to)
+{
+    nanosleep(&(struct timespec){.tv_nsec = (long)(getpid() % 4) * 1000000}, NULL);
+    return rename(from, to);
+}
+
+static int late_rename_new(const char *from, const char *to)
+{
+    nanosleep(&(struct timespec){.tv_nsec = (long)(getpid() % 4) * 1000000}, NULL);
+    return dlt_file_system()->rename_new(from, to);
+}
+
 /* Several processes want it at the same moment; how many have it then. */
 static int winners(const fixture *f, int takers)
 {
@@ -322,7 +336,11 @@ static void of_several_takers_one_wins(void **state)
     fixture *f = *state;
     enum { TIMES = 100, TAKERS = 4 };
     const long dead = dead_process();
+    dlt_file_ops late = *dlt_file_system();
+    late.rename = late_rename;
+    late.rename_new = late_rename_new;
     for (int i = 0; i < TIMES; i++) {
+        dlt_file_install(i % 2 == 0 ? &late : NULL);
         assert_int_equal(winners(f, TAKERS), 1); /* the lock is that of the dead winner of the time before */
         if (i % 4 == 0) {
             unlink(f->lock);
@@ -336,6 +354,7 @@ static void of_several_takers_one_wins(void **state)
     for (int i = 0; i < 5; i++) {
         assert_int_equal(winners(f, TAKERS), 1);
     }
+    dlt_file_install(NULL);
 }
 
 int main(void)
