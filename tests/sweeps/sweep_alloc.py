@@ -331,7 +331,7 @@ class Alloc(sweep.Sweep):
             return None
         if refused == 0:
             return f"ends with {code} although nothing was refused"
-        if code == dltrain.FAILED and is_verdict(case, server):
+        if code == dltrain.FAILED and fault.startswith("fit:") and is_verdict(case, server):
             return None
         if code != OUT_OF_MEMORY:
             return f"ends with {code}"
