@@ -146,8 +146,8 @@ bool dlt_h5_reserve_begin(void);
 bool dlt_h5_reserve_used(void);
 void dlt_h5_reserve_end(void);
 /**
- * From here on a refusal calls `end`, which ends this process, unless it would hold more than half of limit_bytes: that is a
- * file's fault, and libhdf5 is told.
+ * From here on a refusal calls `end`, which ends this process, unless it would hold more than half of limit_bytes, which it may
+ * take from now on: that is a file's fault and no shortage, and whoever asked is told.
  */
 void dlt_h5_child_memory(uint64_t limit_bytes, void (*end)(void));
 

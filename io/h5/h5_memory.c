@@ -68,15 +68,23 @@ void dlt_h5_reserve_end(void)
 
 static atomic_bool in_child;
 static void (*end_child)(void); /* set before in_child */
+static atomic_bool too_much;    /* was asked for: the file is at fault, whatever else is refused because of it */
 static int64_t most_held;
 static atomic_int_fast64_t held; /* bytes that the child has, once it counts them */
+
+static void end_unless_too_much(void)
+{
+    if (!atomic_load(&too_much)) {
+        end_child();
+    }
+}
 
 void dlt_h5_child_memory(uint64_t limit_bytes, void (*end)(void))
 {
     end_child = end;
     most_held = (int64_t)(limit_bytes / 2);
     atomic_store(&in_child, true);
-    dlt_alloc_on_refusal(end);
+    dlt_alloc_on_refusal(end_unless_too_much);
 }
 
 #ifdef DLT_H5_WRAPPED
@@ -135,10 +143,11 @@ static void *given(void *block, size_t size)
         }
         return block;
     }
-    /* A file that makes libhdf5 ask for more than the child may have is a bad file, and no shortage. */
-    if (atomic_load_explicit(&in_child, memory_order_relaxed) && size <= (size_t)most_held &&
-        atomic_load(&held) + (int64_t)size <= most_held) {
-        end_child();
+    if (atomic_load_explicit(&in_child, memory_order_relaxed)) {
+        if (size > (size_t)most_held || atomic_load(&held) + (int64_t)size > most_held) {
+            atomic_store(&too_much, true);
+        }
+        end_unless_too_much();
     }
     if (writing) {
         served = true;

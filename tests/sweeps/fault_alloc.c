@@ -41,7 +41,7 @@ typedef struct proof {
 } proof;
 
 static proof nowhere, *shared = &nowhere;
-static bool watch_ours, watch_hdf5; /* set once, before main() */
+static bool watch_ours; /* set once, before main() */
 
 static void note_calls(uint64_t calls)
 {
@@ -126,7 +126,7 @@ char *yaml_strdup(const char *text)
 
 #if !DLT_SANITIZED
 static uint64_t hdf5_at; /* the call that is refused */
-static bool hdf5_later;
+static bool watch_hdf5, hdf5_later;
 static atomic_uint_fast64_t hdf5_calls;
 static struct {
     uintptr_t start, end;

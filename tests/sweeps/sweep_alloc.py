@@ -32,7 +32,7 @@ BLOCK = 64    # places that one server tries
 RESUMED = 0.25  # share of the failed fits of --full that are taken up again; in the gate all are
 FEW = 100     # places in libhdf5 and in the child that --full tries, evenly; elsewhere every step-th
 OUT_OF_MEMORY = 3
-SANITIZER = {"ASAN_OPTIONS": "exitcode=98:detect_leaks=1:allocator_may_return_null=1", "UBSAN_OPTIONS": "exitcode=98:print_stacktrace=1"}
+SANITIZER = {"LSAN_OPTIONS": "exitcode=98", "ASAN_OPTIONS": "exitcode=98:detect_leaks=1:allocator_may_return_null=1", "UBSAN_OPTIONS": "exitcode=98:print_stacktrace=1"}
 
 MODEL = """
 name: small
@@ -331,7 +331,7 @@ class Alloc(sweep.Sweep):
             return None
         if refused == 0:
             return f"ends with {code} although nothing was refused"
-        if code == dltrain.FAILED and is_verdict(case, server):
+        if code == dltrain.FAILED and fault.startswith("fit:") and is_verdict(case, server):
             return None
         if code != OUT_OF_MEMORY:
             return f"ends with {code}"
