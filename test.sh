@@ -1,6 +1,6 @@
 #!/bin/sh
-# Passes all tests: as ./build.sh builds the program, with clang, and under the sanitizers. Full data sets are used where
-# DLTRAIN_DATA names their folder. `./test.sh quick` runs those of the first build only.
+# Passes all tests: as ./build.sh builds the program, with clang, and under the sanitizers, and fuzzes each parser for half a
+# minute. Full data sets are used where DLTRAIN_DATA names their folder. `./test.sh quick` runs those of the first build only.
 set -eu
 cd "$(dirname "$0")"
 jobs=$(nproc)
@@ -20,8 +20,12 @@ run release all
 if [ "${1:-}" = quick ]; then
     exit
 fi
-tools/install-packages.sh clang
+# the runtime of clang's sanitizers is a package of its own where there is one of this name
+# shellcheck disable=SC2046 # no word or one
+tools/install-packages.sh clang $(apt-cache pkgnames 2>/dev/null | grep -x libclang-rt-dev || true)
 run clang all -LE program
 run asan all -LE program
 run asan all -R 'program_(predict|signals)'
 run tsan thread_tests -L threads
+echo "== fuzz"
+tests/fuzz.sh --seconds 30
