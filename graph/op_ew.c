@@ -3,6 +3,7 @@
 
 #include "graph/graph_internal.h"
 
+#include <assert.h>
 #include <math.h>
 
 static bool is_comparison(dlt_ew op)
@@ -83,6 +84,7 @@ dlt_value *dlt_elementwise(dlt_builder *b, dlt_ew op, dlt_value *x, dlt_value *y
     }
     /* the condition of a select has a type of its own */
     const int first = op == DLT_EW_SELECT ? 1 : 0;
+    assert(count > first && count <= 3);
     type = (int)operands[first]->type;
     for (int i = first + 1; i < count && type >= 0; i++) {
         type = joined_type((dlt_dtype)type, operands[i]->type);
@@ -237,6 +239,7 @@ static dlt_value *partial(dlt_builder *b, const dlt_node *n, int k, dlt_value *y
     case DLT_EW_ADD:
         return g;
     case DLT_EW_CAST:
+        assert(x != NULL);
         return dlt_cast(b, g, x->type);
     case DLT_EW_NEG:
         return dlt_neg(b, g);

@@ -6,6 +6,7 @@
 
 #include "base/rng.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -80,7 +81,7 @@ static double evaluate(const dlt_ew_attrs *attrs, double a, double b, double c)
 /* True if the node makes one finite real number from constants: *value. Or gives one constant another shape. */
 static bool foldable(const dlt_node *n, dlt_value *const *in, double *value)
 {
-    if (n->op == DLT_OP_RESHAPE && is_scalar_constant(in[0])) {
+    if (n->op == DLT_OP_RESHAPE && n->input_count > 0 && is_scalar_constant(in[0])) {
         *value = scalar_of(in[0]);
         return true;
     }
@@ -329,7 +330,7 @@ static dlt_value *through_repeat(dlt_value *v)
 
 static void fold_node(fold *f, const dlt_node *n)
 {
-    dlt_value *few[16], **in = few;
+    dlt_value *few[16] = {NULL}, **in = few;
     if (n->input_count > 16) {
         in = dlt_arena_alloc(f->r.to->arena, (size_t)n->input_count, sizeof(dlt_value *));
         if (in == NULL) {
@@ -361,6 +362,7 @@ static void fold_node(fold *f, const dlt_node *n)
         (dlt_op_flags(n->op) & DLT_OP_ORDERED) != 0) {
         return;
     }
+    assert(copy != NULL);
     const dlt_node *before = find_same(f, copy);
     if (before != NULL) {
         f->r.to->node_count--; /* the copy was the last node */

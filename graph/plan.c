@@ -6,6 +6,7 @@
 
 #include "graph/builder.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,10 +70,12 @@ static bool find_roots(planner *p, int64_t *input_bytes, int64_t *constant_bytes
         int64_t *end = n->op == DLT_OP_INPUT ? input_bytes : constant_bytes;
         switch (n->op) {
         case DLT_OP_VAR:
+            assert(v != NULL);
             fix(p, v, variable_of(n)->storage, variable_of(n)->offset);
             break;
         case DLT_OP_INPUT:
         case DLT_OP_CONST:
+            assert(v != NULL);
             fix(p, v, n->op == DLT_OP_INPUT ? DLT_INPUT : DLT_CONSTANT, *end);
             if (__builtin_add_overflow(*end, bytes_of(v) + DLT_PLAN_ALIGN - 1, end)) {
                 return false;
@@ -80,10 +83,12 @@ static bool find_roots(planner *p, int64_t *input_bytes, int64_t *constant_bytes
             *end = *end / DLT_PLAN_ALIGN * DLT_PLAN_ALIGN;
             break;
         case DLT_OP_FLAT:
+            assert(v != NULL);
             fix(p, v, v->storage, 0);
             break;
         case DLT_OP_RESHAPE:
         case DLT_OP_SEGMENT:
+            assert(v != NULL && x != NULL);
             p->root[v->id] = p->root[x->id];
             p->shift[v->id] = p->shift[x->id] + (n->op == DLT_OP_SEGMENT ? variable_of(n)->offset : 0);
             break;

@@ -1,6 +1,7 @@
 /* schema/items.c: things: a bare kind, or a mapping of one key, and lists and mappings of them. */
 #include "schema/schema_internal.h"
 
+#include <assert.h>
 #include <string.h>
 
 static const dlt_item *apply_item(dlt_loader *l, const dlt_category *category, const dlt_yaml *node);
@@ -59,6 +60,7 @@ static bool wrong_item_mapping(dlt_loader *l, const dlt_category *category, cons
                            "the kind of %s is the key itself; write '%s: {...}' with its parameters inside",
                            text, class_name->text);
     }
+    assert(second != NULL); /* one key is none of this: dlt_tree_only_key */
     dlt_part_of part = DLT_WHOLE;
     if (kind != NULL && first_value->type == DLT_YAML_NULL &&
         dlt_field_of(kind->fields, second->text, &part) != NULL) {

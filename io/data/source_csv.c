@@ -592,7 +592,7 @@ static dlt_status find_names(dlt_source *source, dlt_diag *diag)
         const bool named = fields[i].length > 0 && memchr(fields[i].at, '\0', fields[i].length) == NULL;
         names[i] = named ? fields[i].at : dlt_arena_printf(source->arena, "%zu", i);
     }
-    if (dlt_arena_failed(source->arena)) {
+    if (names == NULL || dlt_arena_failed(source->arena)) {
         dlt_free(fields);
         return dlt_fail_memory(diag);
     }
@@ -1273,7 +1273,8 @@ static void report(dlt_source *source, const csv_block *block, const csv_error *
     case CSV_FAULT_LABEL:
         dlt_fail(diag, DLT_E_DATA, at, "label '%.*s' is not one of the %lld classes of train (%s); if it is another word for one of "
                  "them, label_map says which",
-                 length, error->text, (long long)column->known->dictionary.count, s->plan.label_names);
+                 length, error->text, (long long)(column->known != NULL ? column->known->dictionary.count : 0),
+                 s->plan.label_names);
         break;
     case CSV_FAULT_WEIGHT:
         dlt_fail(diag, DLT_E_DATA, at, "column '%s': the weight %.*s is below 0", name, length, error->text);

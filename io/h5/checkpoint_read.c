@@ -9,6 +9,7 @@
 #include "io/h5/checkpoint_internal.h"
 #include "io/h5/h5_internal.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -490,6 +491,7 @@ static dlt_status verify_item(dlt_checkpoint *c, const item *i, dlt_diag *diag)
 dlt_status dlt_checkpoint_verify(dlt_checkpoint *c, dlt_diag *diag)
 {
     for (size_t i = 0; c->ours && i < c->count; i++) {
+        assert(c->items != NULL);
         DLT_TRY(verify_item(c, &c->items[i], diag));
     }
     return DLT_OK;

@@ -7,6 +7,7 @@
 #include "base/linux_guard.h"
 #include "io/file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -363,6 +364,7 @@ dlt_status dlt_h5_open(const char *path, dlt_status kind, dlt_pos at, dlt_h5_fil
     *file = NULL;
     DLT_TRY(dlt_file_open_read(path, kind, at, &fd, NULL, diag));
     DLT_TRY(dlt_h5_file_create(fd, path, kind, at, &made, diag));
+    assert(made != NULL);
     dlt_status status = check_signature(made, diag);
     if (status == DLT_OK) {
         dlt_h5_lister *lister = atomic_load(&other_lister);
