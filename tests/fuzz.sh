@@ -87,8 +87,9 @@ for target in "$@"; do
     fi
     if [ -n "${DLTRAIN_SWEEP_RESULTS:-}" ]; then
         seconds=$(sed -n 's/^Done [0-9]* runs in \([0-9]*\) second.*/\1/p' "$build/logs/$target.log" | tail -n 1)
-        printf '{"sweep": "fuzz_%s", "executions": %s, "crashes": %s, "seconds": %s}\n' "$target" "$executions" "$crashes" \
-            "${seconds:-0}" >>"$DLTRAIN_SWEEP_RESULTS"
+        printf '{"sweep": "fuzz_%s", "commit": "%s", "date": "%s", "executions": %s, "crashes": %s, "seconds": %s}\n' "$target" \
+            "$(git describe --always --dirty --exclude '*' 2>/dev/null)" "$(date -u +%F)" "$executions" "$crashes" "${seconds:-0}" \
+            >>"$DLTRAIN_SWEEP_RESULTS"
     fi
 done
 exit $failed

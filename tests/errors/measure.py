@@ -10,6 +10,9 @@ import re
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "sweeps"))
+from sweep import record  # noqa: E402
+
 LEAST_CASES, LEAST_SUGGESTED = 200, 0.90
 
 PLACE = re.compile(r"^(warning: |error: )?\S[^:]*:\d+:\d+: |^-:\d+:\d+: ")
@@ -76,8 +79,10 @@ def main():
             missed.append(f"{name}: '{found}' does not suggest '{word}'")
     share = 1 - len(missed) / len(typos)
     print("\n".join(missed + failures))
-    print(f"errors: cases={len(texts)} mistaken={mistaken} errors={errors} placed={placed} without_place={excused} "
-          f"missing_place={errors - placed - excused} typos={len(typos)} suggested={len(typos) - len(missed)} ({share:.1%})")
+    figures = {"cases": len(texts), "mistaken": mistaken, "errors": errors, "placed": placed, "without_place": excused,
+               "missing_place": errors - placed - excused, "typos": len(typos), "suggested": len(typos) - len(missed)}
+    print("errors: " + " ".join(f"{k}={v}" for k, v in figures.items()) + f" ({share:.1%})")
+    record("corpus", full=True, lost=len(failures), **figures)
     if mistaken < LEAST_CASES or share < LEAST_SUGGESTED or failures:
         sys.exit(1)
 

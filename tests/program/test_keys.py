@@ -23,6 +23,9 @@ import unittest
 import dltrain
 from dltrain import TestCase, main, run
 
+sys.path.insert(0, str(dltrain.SOURCE / "tests" / "sweeps"))
+from sweep import record  # noqa: E402
+
 TABLES = os.environ.get("DLTRAIN_TABLES", str(dltrain.BUILD / "tests" / "list_tables"))
 EXAMPLES = os.environ.get("DLTRAIN_EXAMPLES", str(dltrain.BUILD / "tests" / "list_examples"))
 CORPUS = dltrain.SOURCE / "tests" / "errors" / "real" / "data"
@@ -601,6 +604,7 @@ class Keys(TestCase):
                 counts[counted] = counts.get(counted, 0) + 1
                 if os.environ.get("KEYS_SHOW"):
                     print(f"{category} {name} {key}: {effect}", flush=True)
+        record("keys", full=True, lost=len(dead), keys=len(jobs), dead=len(dead), **counts)
         print(f"keys: tried={len(jobs)} " + " ".join(f"{k}={v}" for k, v in sorted(counts.items())) + f" runs={self.runner.runs}")
         self.assertFalse(self.broken, "\n".join(["these end in another way than they should:", *self.broken[:20]]))
         self.assertFalse(missing, f"no model of this test uses these kinds: {sorted(missing)}")

@@ -32,6 +32,14 @@ def origin():
     return {"commit": commit, "date": time.strftime("%Y-%m-%d", time.gmtime())}
 
 
+def record(name, **figures):
+    """Adds a line to the file that DLTRAIN_SWEEP_RESULTS names, for report.py."""
+    results = os.environ.get("DLTRAIN_SWEEP_RESULTS")
+    if results:
+        with open(results, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"sweep": name, **origin(), **figures}) + "\n")
+
+
 class Sweep:
     """Arguments, seed, counts and the last line of a sweep."""
 
@@ -81,9 +89,5 @@ class Sweep:
         self.counts["lost"] = len(self.failures)
         self.counts["seconds"] = round(time.monotonic() - self.started, 1)
         print(f"{self.name}: " + " ".join(f"{k}={v}" for k, v in self.counts.items()))
-        results = os.environ.get("DLTRAIN_SWEEP_RESULTS")
-        if results:
-            with open(results, "a", encoding="utf-8") as file:
-                record = {"sweep": self.name, "full": self.full, "seed": self.seed, **origin(), **self.counts}
-                file.write(json.dumps(record) + "\n")
+        record(self.name, full=self.full, seed=self.seed, **self.counts)
         sys.exit(1 if self.failures else 0)

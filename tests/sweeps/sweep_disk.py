@@ -101,7 +101,7 @@ if INSIDE not in os.environ:
         sys.exit(sweep.SKIPPED)
     os.environ[INSIDE] = "1"
     os.execvp("unshare", ["unshare", "-Urm", sys.executable, *sys.argv])
-s = sweep.Sweep("sweep_disk", __doc__.splitlines()[0])
+s = sweep.Sweep("disk", __doc__.splitlines()[0])
 items = [(scenario, pages) for scenario in ("begins", "stopped") for pages in range(need(scenario) + 1)]
 tiny.in_slots(s, Disk, lambda slot, disk, item: trial(s, disk, item), s.choose(items, 60))
 s.finish("happened")

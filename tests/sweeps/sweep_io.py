@@ -79,7 +79,7 @@ def trial(s, slot, run, item):
         s.lost(f"{what}: in the end {result.returncode}, {differ} differ: {told} {result.stderr}")
 
 
-s = sweep.Sweep("sweep_io", __doc__.splitlines()[0])
+s = sweep.Sweep("io", __doc__.splitlines()[0])
 chosen = s.choose(places(s), s.arguments.count or SAMPLE)
 tiny.in_slots(s, tiny.Undisturbed, lambda slot, run, item: trial(s, slot, run, item), chosen)
 s.finish("happened")

@@ -178,7 +178,7 @@ def kill_at_moments(s, run, number):
 
 
 TRIALS = {"system": kill_at_system_call, "file": kill_at_file_call, "moment": kill_at_moments}
-s = sweep.Sweep("sweep_kill", __doc__.splitlines()[0])
+s = sweep.Sweep("kill", __doc__.splitlines()[0])
 items = [("moment", number) for number in range(s.drawn(20, 100))]
 if s.arguments.count is None:  # a count is one of moments
     one_save, others = system_calls(s)

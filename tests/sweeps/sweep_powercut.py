@@ -131,7 +131,7 @@ def trial(s, cut, item):
 
 
 CUTS = 100  # of the gate; the record of a run has about 650 events
-s = sweep.Sweep("sweep_powercut", __doc__.splitlines()[0])
+s = sweep.Sweep("powercut", __doc__.splitlines()[0])
 draws = s.drawn(300, 10000)
 items = [("cut", n) for n in (range(1500) if s.full else range(CUTS + 1))] + [("draw", n) for n in range(0, draws, PIECE)]
 tiny.in_slots(s, Cut, lambda slot, cut, item: trial(s, cut, item), items)
