@@ -22,7 +22,7 @@ it again), and fails if there was none. The gate (`.ci/run`) runs a sample of ea
 
 "Lost" is anything that is not as promised: a process that crashed or hung, an exit code that is not the right one, a message that is
 missing or not the only one, half an output, a checkpoint that was good before and is not now, a resumed run whose weights or logs
-differ in one byte from those of a run that nothing disturbed.
+differ in one byte from those of a run that nothing disturbed. Times are those of a busy machine, and no measure.
 
 | what | tried | lost | command (from the folder of the sources) | last result |
 |---|---|---|---|---|
@@ -79,7 +79,8 @@ def thousands(value):
 def row(result):
     counts = Counts({k: thousands(v) for k, v in result.items()})
     name = result["sweep"]
-    where = f"{result['date']}, {result['commit']}, {counts['seconds']} s" + (f"; {result['note']}" if "note" in result else "")
+    took = f", {counts['seconds']} s" if "seconds" in result else ""
+    where = f"{result['date']}, {result['commit']}{took}" + (f"; {result['note']}" if "note" in result else "")
     if name.startswith("fuzz_"):
         target = name[len("fuzz_"):]
         return (f"| Fuzzing: {target} | {counts['executions']} executions | {result['crashes']} | "
