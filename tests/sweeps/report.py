@@ -38,7 +38,7 @@ ROWS = {
     "typos": ("Every name of a kind or key, mistyped", "{typos} names, {suggested} of them answered with the right one",
               "python3 tests/sweeps/sweep_typos.py --full"),
     "keys": ("Keys that do nothing", "{keys} keys of all field tables: {graph} change the graph, {run} what a run leaves, {beside} do so beside "
-             "another key, {refused} are refused, {one} have one legal value, {without} are `trainable` of what has no weights, {listed} are "
+             "another key, {refused} are refused, {single} have one legal value, {weightless} are `trainable` of what has no weights, {listed} are "
              "listed with the reason; {dead} do nothing", "python3 tests/program/test_keys.py"),
     "alloc": ("Memory refused, once and from then on, in every command",
               "{places} places with {refused} refusals, {refused_yaml} of them to libyaml; {resumed} fits gone on with",
