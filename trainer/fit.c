@@ -798,6 +798,18 @@ static dlt_status save(fit *f, const char *path, bool weights_only)
     return status;
 }
 
+/* Waits until what is being saved is there. A failure is told, and is no more than that. */
+static dlt_status wait_for_saves(fit *f)
+{
+    dlt_diag *aside = dlt_diag_create();
+    if (aside == NULL) {
+        return dlt_fail_memory(f->diag);
+    }
+    const dlt_status status = forgive(f, dlt_saver_wait(f->saver, aside), aside);
+    dlt_diag_destroy(aside);
+    return status;
+}
+
 /* Saves what callbacks asked for, once all of them have had their turn: a state half of whose callbacks have
  * seen an event could not be resumed from. */
 static dlt_status save_wanted(fit *f)
@@ -1051,6 +1063,7 @@ static dlt_status not_finite(fit *f, dlt_run_program program, const dlt_batch *b
             return DLT_OK;
         }
     }
+    DLT_TRY(wait_for_saves(f)); /* what is told then does not hang on how far the last one is */
     return dlt_blame(&blame, f->diag);
 }
 

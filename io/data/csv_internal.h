@@ -94,6 +94,7 @@ struct csv_block {
     /* text */
     size_t file;           /* which of the paths */
     bool file_start;       /* the first block of its file */
+    const char *binary;    /* what the file is, if it begins like something else than text; NULL: it does not */
     unsigned lines_before; /* line feeds of this block in front of `start`: skipped rows, a header */
     char *text;
     size_t start, end, room; /* records are text[start .. end) */

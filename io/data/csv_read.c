@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { FRONT_BYTES = 6 }; /* the longest mark that a kind of file begins with */
+
 void csv_reader_release(csv_reader *reader)
 {
     dlt_stream_close(reader->stream);
@@ -43,15 +45,35 @@ static dlt_status open_next(csv_reader *reader, dlt_diag *diag)
     return dlt_stream_open(path, reader->at, reader->stop, &reader->stream, diag);
 }
 
+/* What a file is that is no text, by its first bytes; NULL: it may be text. */
+static const char *not_text(const char *text, size_t bytes)
+{
+    static const struct {
+        const char *magic;
+        size_t bytes;
+        const char *what;
+    } known[] = {{"\x89HDF", 4, "an HDF5 file"},
+                 {"\x93NUMPY", 6, "a NumPy array, for which there is the source NPY"},
+                 {"PK\3\4", 4, "a zip archive; where it holds NumPy arrays there is the source NPZ"},
+                 {"\0\0", 2, "a binary file"}};
+    for (size_t i = 0; i < DLT_COUNT(known); i++) {
+        if (bytes >= known[i].bytes && memcmp(text, known[i].magic, known[i].bytes) == 0) {
+            return known[i].what;
+        }
+    }
+    return NULL;
+}
+
 /* The front of a file: a byte order mark is passed over, and so are skip_rows lines. *start is where records
  * begin. */
 static dlt_status skip_front(csv_reader *reader, csv_block *block, size_t *bytes, bool *ended, size_t *start,
                              dlt_diag *diag)
 {
     const char *path = reader->paths->at[reader->file];
-    while (*bytes < 3 && !*ended) {
+    while (*bytes < FRONT_BYTES && !*ended) {
         DLT_TRY(more_text(reader, block, bytes, ended, diag));
     }
+    block->binary = not_text(block->text, *bytes);
     const unsigned char *front = (const unsigned char *)block->text;
     if (*bytes >= 2 && ((front[0] == 0xff && front[1] == 0xfe) || (front[0] == 0xfe && front[1] == 0xff))) {
         return dlt_fail(diag, DLT_E_DATA, (dlt_pos){path, 1, 1, 0}, "the file is UTF-16; save it as UTF-8");
@@ -97,12 +119,13 @@ dlt_status csv_reader_next(csv_reader *reader, csv_block *block, bool *got, dlt_
     block->state = CSV_READ;
     block->file = reader->file;
     block->file_start = !reader->started;
+    block->binary = NULL;
     block->lines_before = 0;
     block->start = 0;
     block->open_quote = SIZE_MAX;
     block->too_long = false;
     block->no_memory = false;
-    enum { LEAST_ROOM = 16 }; /* for a byte order mark */
+    enum { LEAST_ROOM = 16 }; /* for FRONT_BYTES */
     const size_t wanted =
         reader->carry_bytes + (reader->block_bytes > LEAST_ROOM ? reader->block_bytes : LEAST_ROOM);
     if (!make_room(&block->text, &block->room, wanted)) {

@@ -527,25 +527,6 @@ static void report_open_end(dlt_source *source, const csv_block *block, dlt_diag
     }
 }
 
-/* What a file is that is no text, by its first bytes; NULL: it may be text. */
-static const char *not_text(const char *text, size_t bytes)
-{
-    static const struct {
-        const char *magic;
-        size_t bytes;
-        const char *what;
-    } known[] = {{"\x89HDF", 4, "an HDF5 file"},
-                 {"\x93NUMPY", 6, "a NumPy array, for which there is the source NPY"},
-                 {"PK\3\4", 4, "a zip archive; where it holds NumPy arrays there is the source NPZ"},
-                 {"\0\0", 2, "a binary file"}};
-    for (size_t i = 0; i < DLT_COUNT(known); i++) {
-        if (bytes >= known[i].bytes && memcmp(text, known[i].magic, known[i].bytes) == 0) {
-            return known[i].what;
-        }
-    }
-    return NULL;
-}
-
 /* Reads the first block, decides about the header and takes the names. */
 static dlt_status find_names(dlt_source *source, dlt_diag *diag)
 {
@@ -562,10 +543,9 @@ static dlt_status find_names(dlt_source *source, dlt_diag *diag)
             return dlt_fail(diag, DLT_E_DATA, dlt_item_pos(source->item, "path"), "'%s' has no records",
                             s->reader.paths->at[0]);
         }
-        const char *other = block->file_start ? not_text(block->text, block->end) : NULL;
-        if (other != NULL) {
+        if (block->binary != NULL) {
             return dlt_fail(diag, DLT_E_DATA, dlt_item_pos(source->item, "path"), "'%s' is no table in text: it is %s",
-                            s->reader.paths->at[block->file], other);
+                            s->reader.paths->at[block->file], block->binary);
         }
         walk = (csv_walk){.dialect = &s->plan.dialect,
                           .at = block->text + block->start,
