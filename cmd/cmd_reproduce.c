@@ -53,7 +53,6 @@ typedef struct reproduction {
     const char *path; /* of the run */
     dlt_run_info info;
     const dlt_run_spec *spec;
-    const char *folder;  /* temporary, holds what follows */
     const char *again;   /* the second run's directory */
     const char *why_not; /* what else than the run's own numbers may make a difference; NULL: nothing */
 } reproduction;
@@ -365,7 +364,8 @@ static dlt_status run(const dlt_command_call *call)
     if (status == DLT_OK || !dlt_rundir_is(r.again)) {
         dlt_remove_folder(folder);
     } else {
-        dlt_note(call->diag, nowhere, status == DLT_E_STOPPED ? "kept: %s   to go on with it: --run" : "kept: %s", r.again);
+        dlt_note(call->diag, nowhere, status == DLT_E_STOPPED ? "kept: %s; to go on with it, name it with --run" : "kept: %s",
+                 r.again);
     }
     return status;
 }

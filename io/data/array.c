@@ -372,6 +372,25 @@ static dlt_status look_at(dlt_source *source, size_t part, dlt_array *a, int64_t
     return DLT_OK;
 }
 
+dlt_status dlt_arrays_open_named(dlt_source *source, const char *features, const char *labels,
+                                 const char *sample_weight, dlt_array_open *open, dlt_diag *diag)
+{
+    const struct {
+        const char *field, *name;
+        dlt_role role;
+    } wanted[] = {{"features", features, DLT_ROLE_FEATURE},
+                  {"labels", labels, DLT_ROLE_TARGET},
+                  {"sample_weight", sample_weight, DLT_ROLE_WEIGHT}};
+    dlt_status status = DLT_OK;
+    for (size_t i = 0; i < DLT_COUNT(wanted); i++) {
+        if (wanted[i].name != NULL && (i == 0 || !source->options.predict)) {
+            const dlt_status opened = open(source, wanted[i].field, wanted[i].name, wanted[i].role, diag);
+            status = status == DLT_OK ? opened : status;
+        }
+    }
+    return status;
+}
+
 dlt_status dlt_arrays_finish(dlt_source *source, dlt_diag *diag)
 {
     dlt_arrays *arrays = source->state;

@@ -75,6 +75,12 @@ dlt_array *dlt_arrays_add(dlt_arrays *arrays, const char *field, const char *pat
  * any order, and its elements begin at `offset`. Compressed ones stay streams.
  */
 dlt_status dlt_array_in_place(dlt_array *array, int64_t offset, dlt_diag *diag);
+/** Opens the array `name` of a file that holds several, for the field of the source that names it. */
+typedef dlt_status dlt_array_open(dlt_source *source, const char *field, const char *name, dlt_role role,
+                                  dlt_diag *diag);
+/** Opens those that are named (not NULL), for predicting the features alone. The mistakes of all are told. */
+dlt_status dlt_arrays_open_named(dlt_source *source, const char *features, const char *labels,
+                                 const char *sample_weight, dlt_array_open *open, dlt_diag *diag);
 /** When all arrays have their headers: checks them against each other and the frame to follow, and makes the
  * frame. */
 dlt_status dlt_arrays_finish(dlt_source *source, dlt_diag *diag);

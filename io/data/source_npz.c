@@ -259,20 +259,8 @@ static dlt_status npz_open(dlt_source *source, dlt_diag *diag)
     arrays->handle = a;
     arrays->release = release;
     DLT_TRY(open_archive(source, p->path, a, diag));
-    const struct {
-        const char *field, *name;
-        dlt_role role;
-    } wanted[] = {{"features", p->features, DLT_ROLE_FEATURE},
-                  {"labels", p->labels, DLT_ROLE_TARGET},
-                  {"sample_weight", p->sample_weight, DLT_ROLE_WEIGHT}};
-    dlt_status status = DLT_OK; /* all that are wrong are told */
-    for (size_t i = 0; i < DLT_COUNT(wanted); i++) {
-        if (wanted[i].name != NULL && (i == 0 || !source->options.predict)) {
-            const dlt_status opened = open_array(source, wanted[i].field, wanted[i].name, wanted[i].role, diag);
-            status = status == DLT_OK ? opened : status;
-        }
-    }
-    return status == DLT_OK ? dlt_arrays_finish(source, diag) : status;
+    DLT_TRY(dlt_arrays_open_named(source, p->features, p->labels, p->sample_weight, open_array, diag));
+    return dlt_arrays_finish(source, diag);
 }
 
 static dlt_status npz_input(dlt_arena *arena, const dlt_item *like, const char *path, bool targets,

@@ -86,7 +86,7 @@ def row(result):
         return (f"| Fuzzing: {target} | {counts['executions']} executions | {result['crashes']} | "
                 f"`tests/fuzz.sh --runs {result['executions']} {target}` | {where} |")
     what, tried, command = ROWS[name]
-    command += f" --seed {result['seed']}" if "seed" in result else ""
+    command = result.get("command", command) + (f" --seed {result['seed']}" if "seed" in result else "")
     return f"| {what} | {tried.format_map(counts)} | {result['lost']} | `{command}` | {where} |"
 
 
