@@ -89,8 +89,8 @@ static bool is_ours(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || dlt_text_starts(name, "run.json.tmp-");
 }
 
-/* Whether a run may begin in a folder that holds none: it is empty, or a run was being made there when it was stopped. Somebody
- * else's files are left alone. */
+/* Whether a run may begin in a folder that held none: it is empty, or a run was being made there when it was stopped, or has been
+ * made there since by another process. Somebody else's files are left alone. */
 static dlt_status check_folder(const char *path, dlt_diag *diag)
 {
     DIR *folder = opendir(path);
@@ -114,7 +114,7 @@ static dlt_status check_folder(const char *path, dlt_diag *diag)
     closedir(folder);
     const dlt_status status =
         other.failed                  ? dlt_fail_memory(diag)
-        : other.length == 0 || begun ? DLT_OK
+        : other.length == 0 || begun || dlt_rundir_is(path) ? DLT_OK
             : dlt_fail(diag, DLT_E_CHECKPOINT, nowhere,
                        "'%s' is no run directory and holds other files ('%s'); give --run a folder that is new or empty", path,
                        dlt_buf_text(&other));

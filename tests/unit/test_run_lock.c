@@ -357,6 +357,35 @@ static void of_several_takers_one_wins(void **state)
     dlt_file_install(NULL);
 }
 
+/* ---- a folder that becomes a run while it is looked at ---- */
+
+static char made_meanwhile[2048]; /* run.json of a run that another process makes as soon as this one has not found it */
+
+static int stat_then_make(const char *path, struct stat *status)
+{
+    const int found = dlt_file_system()->stat(path, status), why = errno;
+    if (strcmp(path, made_meanwhile) == 0 && found != 0) {
+        dlt_scratch_save(path, "{}\n", 3);
+    }
+    errno = why;
+    return found;
+}
+
+static void a_run_that_another_process_makes_is_no_strangers_folder(void **state)
+{
+    fixture *f = *state;
+    dlt_file_ops ops = *dlt_file_system();
+    ops.stat = stat_then_make;
+    snprintf(made_meanwhile, sizeof made_meanwhile, "%s/run.json", f->folder);
+    dlt_file_install(&ops);
+    const dlt_status status = dlt_rundir_create_at(f->folder, false, f->diag);
+    dlt_file_install(NULL);
+    assert_int_equal(access(made_meanwhile, F_OK), 0);
+    assert_int_equal(status, DLT_E_CHECKPOINT);
+    assert_int_equal(dlt_diag_size(f->diag), 1);
+    assert_non_null(strstr(dlt_diag_text(f->diag, 0), "holds a run already"));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -370,6 +399,7 @@ int main(void)
         TEST(signs_of_life_are_given_by_themselves),
         TEST(an_owner_notices_that_it_was_replaced),
         TEST(of_several_takers_one_wins),
+        TEST(a_run_that_another_process_makes_is_no_strangers_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
