@@ -92,21 +92,8 @@ static size_t escape(const char *c, dlt_buf *out)
     return bytes;
 }
 
-void dlt_quote(const char *text, bool string, dlt_buf *out)
+void dlt_quote_key(const char *t, dlt_buf *out)
 {
-    if (!string) {
-        dlt_buf_string(out, text);
-        return;
-    }
-    dlt_buf dollars = {0}; /* "$$" reads back as "$" */
-    for (const char *c = text; *c != '\0'; c++) {
-        dlt_buf_char(&dollars, *c);
-        if (*c == '$' && (c[1] == '$' || c[1] == '{')) {
-            dlt_buf_char(&dollars, '$');
-        }
-    }
-    const char *t = dlt_buf_text(&dollars);
-    out->failed = out->failed || dollars.failed;
     if (needs_escapes(t)) {
         dlt_buf_char(out, '"');
         while (*t != '\0') {
@@ -125,7 +112,24 @@ void dlt_quote(const char *text, bool string, dlt_buf *out)
     } else {
         dlt_buf_string(out, t);
     }
-    dlt_buf_finish(&dollars, out);
+}
+
+void dlt_quote(const char *text, bool string, dlt_buf *out)
+{
+    if (!string) {
+        dlt_buf_string(out, text);
+        return;
+    }
+    dlt_buf dollars = {0}; /* "$$" reads back as "$" */
+    for (const char *c = text; *c != '\0'; c++) {
+        dlt_buf_char(&dollars, *c);
+        if (*c == '$' && (c[1] == '$' || c[1] == '{')) {
+            dlt_buf_char(&dollars, '$');
+        }
+    }
+    out->failed = out->failed || dollars.failed;
+    dlt_quote_key(dlt_buf_text(&dollars), out);
+    dlt_buf_release(&dollars);
 }
 
 /* ---- one line ---- */
@@ -159,7 +163,7 @@ static void put_entry(const dlt_shown *s, const char *key, bool first, bool defa
                       dlt_buf *out)
 {
     dlt_buf_string(out, first ? "" : ", ");
-    dlt_quote(key, true, out);
+    dlt_quote_key(key, out);
     dlt_buf_string(out, ": ");
     dlt_shown_line(s, defaults, canonical, out);
 }
@@ -178,7 +182,7 @@ void dlt_shown_line(const dlt_shown *shown, bool defaults, bool canonical, dlt_b
         break;
     case DLT_YAML_MAP:
         if (shown->item && is_bare(shown, defaults)) {
-            dlt_quote(canonical ? shown->at[0]->canonical : shown->at[0]->key, true, out);
+            dlt_quote_key(canonical ? shown->at[0]->canonical : shown->at[0]->key, out);
             break;
         }
         dlt_buf_char(out, '{');
@@ -317,7 +321,7 @@ static void print_map(printer *p, const dlt_shown *map, int columns)
             continue;
         }
         indent(p, columns);
-        dlt_quote(s->key, true, &p->line);
+        dlt_quote_key(s->key, &p->line);
         dlt_buf_char(&p->line, ':');
         if (map->item) {
             end_line(p, map);
@@ -340,11 +344,11 @@ static void print_list(printer *p, const dlt_shown *list, int columns)
         }
         dlt_buf_string(&p->line, "- ");
         if (is_bare(s, p->defaults)) {
-            dlt_quote(s->at[0]->key, true, &p->line);
+            dlt_quote_key(s->at[0]->key, &p->line);
             end_line(p, s);
             continue;
         }
-        dlt_quote(s->at[0]->key, true, &p->line);
+        dlt_quote_key(s->at[0]->key, &p->line);
         dlt_buf_char(&p->line, ':');
         const dlt_shown *params = s->at[0];
         dlt_buf flow = {0};

@@ -64,6 +64,7 @@ typedef struct csv_state {
     csv_block **all; /* every block there is */
     size_t all_count, queued;
     bool at_end;
+    dlt_status broken; /* why nothing more can be read, but for the end */
 
     csv_block *current; /* being handed out, from current_row on */
     int64_t current_row;
@@ -321,10 +322,13 @@ static dlt_status next_parsed(dlt_source *source, csv_block **parsed, dlt_diag *
     /* one block in work for each thread and one on either side; just one where rows come from a pipe */
     const size_t wanted = threads > 1 && !source->options.predict ? (size_t)threads + 2 : 1;
     while (!s->at_end && s->queued < wanted) {
-        DLT_TRY(fetch(s, diag));
+        s->broken = fetch(s, diag);
+        if (s->broken != DLT_OK && s->broken != DLT_E_DATA) {
+            return s->broken;
+        }
     }
-    if (s->first == NULL) {
-        return DLT_OK;
+    if (s->first == NULL) { /* what is in front of a break is looked at first, however many threads there are */
+        return s->broken;
     }
     if (wanted > 1 && s->helpers == NULL && s->queued == wanted) {
         start_helpers(s, threads);

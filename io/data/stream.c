@@ -18,6 +18,7 @@ struct dlt_stream {
     int fd;
     bool pipe, gzip, ended;
     bool member_ended; /* gzip: between two members, or behind the last */
+    const char *damage; /* gzip: what is wrong with what comes next */
     dlt_stamp stamp;
     int64_t position; /* bytes taken from the file */
     z_stream z;
@@ -179,6 +180,10 @@ static dlt_status next_member(dlt_stream *s, dlt_diag *diag)
 static dlt_status inflate_some(dlt_stream *s, void *data, size_t bytes, size_t *got, dlt_diag *diag)
 {
     while (!s->ended) {
+        if (s->damage != NULL) {
+            return dlt_fail(diag, DLT_E_DATA, s->at, "'%s' is damaged: its gzip data are wrong near byte %lld (%s)", s->path,
+                            (long long)(s->position - (int64_t)(s->in_end - s->in_at)), s->damage);
+        }
         if (s->member_ended) {
             DLT_TRY(next_member(s, diag));
             continue;
@@ -203,10 +208,7 @@ static dlt_status inflate_some(dlt_stream *s, void *data, size_t bytes, size_t *
             return dlt_fail_memory(diag);
         }
         if (result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR) {
-            return dlt_fail(diag, DLT_E_DATA, s->at,
-                            "'%s' is damaged: its gzip data are wrong near byte %lld (%s)", s->path,
-                            (long long)(s->position - (int64_t)s->z.avail_in),
-                            s->z.msg != NULL ? s->z.msg : "bad data");
+            s->damage = s->z.msg != NULL ? s->z.msg : "bad data";
         }
         s->member_ended = result == Z_STREAM_END;
         *got = room - s->z.avail_out;

@@ -18,7 +18,7 @@ dlt_status dlt_stream_open(const char *path, dlt_pos at, const atomic_int *stop,
 /** NULL is accepted. */
 void dlt_stream_close(dlt_stream *stream);
 
-/** Reads 1 to `bytes` bytes, as many as come at once; *got is 0 at the end. */
+/** Reads 1 to `bytes` bytes, as many as come at once; *got is 0 at the end. What is in front of damage is read before that fails. */
 dlt_status dlt_stream_read(dlt_stream *stream, void *data, size_t bytes, size_t *got, dlt_diag *diag);
 /** Reads until `bytes` are there or the end has come (*got is less). */
 dlt_status dlt_stream_fill(dlt_stream *stream, void *data, size_t bytes, size_t *got, dlt_diag *diag);

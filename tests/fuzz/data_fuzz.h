@@ -164,6 +164,7 @@ static inline dlt_status fuzz_read_all(data_fixture *f, const dlt_item *item, dl
     dlt_sha256_init(&sha);
     const dlt_status status = dlt_dataset_open(item, depth, &options, &ds, f->diag);
     fuzz_claim_messages(f->diag, status);
+    dlt_diag_sort(f->diag); /* as they are shown */
     for (size_t i = 0; i < dlt_diag_size(f->diag); i++) {
         const char *text = dlt_diag_text(f->diag, i);
         dlt_sha256_update(&sha, text, strlen(text));
