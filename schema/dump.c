@@ -92,7 +92,7 @@ static size_t escape(const char *c, dlt_buf *out)
     return bytes;
 }
 
-void dlt_quote_key(const char *t, dlt_buf *out)
+static void quote(const char *t, dlt_buf *out)
 {
     if (needs_escapes(t)) {
         dlt_buf_char(out, '"');
@@ -128,8 +128,22 @@ void dlt_quote(const char *text, bool string, dlt_buf *out)
         }
     }
     out->failed = out->failed || dollars.failed;
-    dlt_quote_key(dlt_buf_text(&dollars), out);
+    quote(dlt_buf_text(&dollars), out);
     dlt_buf_release(&dollars);
+}
+
+/* YAML finds a key by its ":" only within 1,024 characters, of which an escaped byte takes four; before a longer one stands "?". */
+static bool is_long_key(const char *key)
+{
+    return strlen(key) > 1000 / 4;
+}
+
+void dlt_put_key(const char *key, dlt_buf *out)
+{
+    const bool is_long = is_long_key(key);
+    dlt_buf_string(out, is_long ? "? " : "");
+    quote(key, out);
+    dlt_buf_string(out, is_long ? " : " : ": ");
 }
 
 /* ---- one line ---- */
@@ -163,8 +177,7 @@ static void put_entry(const dlt_shown *s, const char *key, bool first, bool defa
                       dlt_buf *out)
 {
     dlt_buf_string(out, first ? "" : ", ");
-    dlt_quote_key(key, out);
-    dlt_buf_string(out, ": ");
+    dlt_put_key(key, out);
     dlt_shown_line(s, defaults, canonical, out);
 }
 
@@ -182,7 +195,7 @@ void dlt_shown_line(const dlt_shown *shown, bool defaults, bool canonical, dlt_b
         break;
     case DLT_YAML_MAP:
         if (shown->item && is_bare(shown, defaults)) {
-            dlt_quote_key(canonical ? shown->at[0]->canonical : shown->at[0]->key, out);
+            quote(canonical ? shown->at[0]->canonical : shown->at[0]->key, out);
             break;
         }
         dlt_buf_char(out, '{');
@@ -321,7 +334,12 @@ static void print_map(printer *p, const dlt_shown *map, int columns)
             continue;
         }
         indent(p, columns);
-        dlt_quote_key(s->key, &p->line);
+        dlt_buf_string(&p->line, is_long_key(s->key) ? "? " : "");
+        quote(s->key, &p->line);
+        if (is_long_key(s->key)) {
+            end_line(p, NULL);
+            indent(p, columns);
+        }
         dlt_buf_char(&p->line, ':');
         if (map->item) {
             end_line(p, map);
@@ -344,11 +362,11 @@ static void print_list(printer *p, const dlt_shown *list, int columns)
         }
         dlt_buf_string(&p->line, "- ");
         if (is_bare(s, p->defaults)) {
-            dlt_quote_key(s->at[0]->key, &p->line);
+            quote(s->at[0]->key, &p->line);
             end_line(p, s);
             continue;
         }
-        dlt_quote_key(s->at[0]->key, &p->line);
+        quote(s->at[0]->key, &p->line);
         dlt_buf_char(&p->line, ':');
         const dlt_shown *params = s->at[0];
         dlt_buf flow = {0};

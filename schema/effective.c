@@ -175,8 +175,7 @@ static void put_map(const dlt_field *field, const void *at, const size_t *order,
     for (size_t k = 0; k < count; k++) {
         const size_t i = order != NULL ? order[k] : k;
         dlt_buf_string(out, k > 0 ? ", " : "");
-        dlt_quote_key(numbers ? floats->key[i] : strings->key[i], out);
-        dlt_buf_string(out, ": ");
+        dlt_put_key(numbers ? floats->key[i] : strings->key[i], out);
         if (numbers) {
             put_float(floats->value[i], out);
         } else {

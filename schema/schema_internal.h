@@ -246,9 +246,10 @@ struct dlt_shown {
 dlt_shown *dlt_effective(dlt_arena *arena, const dlt_item *root, const dlt_origins *origins);
 /** The entry at a path as flatten writes them ("fit.batch_size", "layers[3].units"), or NULL. */
 const dlt_shown *dlt_shown_find(const dlt_shown *root, const char *path);
-/** A key in YAML syntax, in quotes where it could be read as something else. */
-void dlt_quote_key(const char *text, dlt_buf *out);
-/** A text the same way, with every "$$" and "${" as "$$$" and "$${", for in values they mean something; in keys they do not. */
+/** "key: " on one line in YAML syntax, the key in quotes where it could be read as something else. */
+void dlt_put_key(const char *key, dlt_buf *out);
+/** A text in YAML syntax, in quotes where it could be read as something else. "$$" and "${" become "$$$" and "$${": in values they
+ * mean something, in keys they do not. */
 void dlt_quote(const char *text, bool string, dlt_buf *out);
 /** A value on one line: "32", "[3, 3]", "{Adam: {learning_rate: 1e-3}}"; canonical: the same for the same
  * value. */

@@ -171,12 +171,11 @@ typedef struct csv_reader {
     bool started; /* of the open file: a block was given */
     char *carry;  /* a record's beginning that was read with the block before */
     size_t carry_bytes, carry_room;
-    dlt_status broken; /* of a read that failed behind records that were whole */
 } csv_reader;
 
 void csv_reader_release(csv_reader *reader);
 /** Next block of whole records; *got is false behind the last file. Records in front of a place where a file cannot be read are given
- * first, so what is said of them does not hang on the size of blocks; the message comes with them, the status with the next call. */
+ * before that is told, so what is said of them does not hang on the size of blocks. */
 dlt_status csv_reader_next(csv_reader *reader, csv_block *block, bool *got, dlt_diag *diag);
 /** Chooses the delimiter that cuts the first lines of the first file into the same number of fields, most of
  * them; else ','. */

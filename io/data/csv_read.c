@@ -110,9 +110,6 @@ static dlt_status keep_rest(csv_reader *reader, const csv_block *block, size_t b
 dlt_status csv_reader_next(csv_reader *reader, csv_block *block, bool *got, dlt_diag *diag)
 {
     *got = false;
-    if (reader->broken != DLT_OK) {
-        return reader->broken;
-    }
     if (reader->stream == NULL) {
         if (reader->file == reader->paths->count) {
             return DLT_OK;
@@ -160,9 +157,9 @@ dlt_status csv_reader_next(csv_reader *reader, csv_block *block, bool *got, dlt_
                 return dlt_fail_memory(diag);
             }
         }
-        const dlt_status status = more_text(reader, block, &bytes, &ended, diag);
-        if (status == DLT_E_DATA && split.boundary > block->start) {
-            reader->broken = status;
+        const bool whole = split.boundary > block->start; /* then the next call tries again, and tells */
+        const dlt_status status = more_text(reader, block, &bytes, &ended, whole ? NULL : diag);
+        if (status != DLT_OK && whole) {
             break;
         }
         DLT_TRY(status);
