@@ -11,11 +11,12 @@ build=${1:-build/release}
 [ $# -gt 0 ] || set -- "$build"/tests/test_*
 log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
+${CC:-cc} -shared -fPIC -O1 -o "$log/spawn.so" tests/tools/spawn_own_program.c
 
 one() { # instruction set, test
     name=$(basename "$2")
     case $name in test_checkpoint_faults | test_h5_hostile) return 0 ;; esac
-    if DLTRAIN_ISA=$1 valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,possible \
+    if DLTRAIN_ISA=$1 LD_PRELOAD=$log/spawn.so valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,possible \
         --suppressions=tests/valgrind.supp --trace-children=no "$2" >"$log/$1-$name" 2>&1; then
         echo "ok    $1 $name"
     else

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static char folder[256];
@@ -78,10 +79,20 @@ static void assert_refuses(int (*open_file)(const char *, const char *, int), co
     }
 }
 
+/* Whether there is openat2: not before Linux 5.6, and not under valgrind 3.19. */
+static bool follows_links(void)
+{
+#if defined(SYS_openat2)
+    return syscall(SYS_openat2, -1, NULL, NULL, 0) >= 0 || errno != ENOSYS;
+#else
+    return false;
+#endif
+}
+
 static void what_lies_below_opens_and_nothing_else(void **state)
 {
     (void)state;
-    int (*const ways[])(const char *, const char *, int) = {dlt_open_beneath, dlt_open_beneath_walk};
+    int (*const ways[])(const char *, const char *, int) = {dlt_open_beneath_walk, dlt_open_beneath};
     for (size_t i = 0; i < DLT_COUNT(ways); i++) {
         assert_opens(ways[i], "a.txt");
         assert_opens(ways[i], "./a.txt");
@@ -94,11 +105,13 @@ static void what_lies_below_opens_and_nothing_else(void **state)
         assert_refuses(ways[i], "", ENOENT);
         assert_refuses(ways[i], "a.txt/b", ENOTDIR);
     }
-    assert_opens(dlt_open_beneath, "stay"); /* a link that stays below */
-    assert_opens(dlt_open_beneath, "down/b.txt");
-    assert_refuses(dlt_open_beneath, "leave", EXDEV);
-    assert_refuses(dlt_open_beneath, "far", EXDEV);
-    assert_refuses(dlt_open_beneath, "up/out.txt", EXDEV);
+    if (follows_links()) {
+        assert_opens(dlt_open_beneath, "stay"); /* a link that stays below */
+        assert_opens(dlt_open_beneath, "down/b.txt");
+        assert_refuses(dlt_open_beneath, "leave", EXDEV);
+        assert_refuses(dlt_open_beneath, "far", EXDEV);
+        assert_refuses(dlt_open_beneath, "up/out.txt", EXDEV);
+    }
     assert_refuses(dlt_open_beneath_walk, "stay", ELOOP); /* the walk follows none */
     assert_refuses(dlt_open_beneath_walk, "leave", ELOOP);
     assert_refuses(dlt_open_beneath_walk, "far", ELOOP);
@@ -131,7 +144,8 @@ static void a_file_is_read_whole_or_refused_with_its_reason(void **state)
     assert_string_equal(dlt_diag_text(diag, 0), "'sub/b.txt' has more than 3 bytes, the most that is read");
     assert_string_equal(dlt_diag_text(diag, 1), "cannot open 'sub': it is a folder");
     assert_string_equal(dlt_diag_text(diag, 2),
-                        "cannot open 'leave': it leads out of the folder of the file that names it");
+                        follows_links() ? "cannot open 'leave': it leads out of the folder of the file that names it"
+                                        : "cannot open 'leave': Too many levels of symbolic links");
     dlt_diag_destroy(diag);
 }
 
