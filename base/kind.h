@@ -152,7 +152,8 @@ enum {
     DLT_FIELD_CHANGEABLE = 8,  /* may change on --resume auto --allow-change */
     DLT_FIELD_AUTO = 16,       /* accepts the word `auto`, which reads as absent */
     DLT_FIELD_NULL = 64,       /* accepts null, which reads as absent though the default is something else */
-    DLT_FIELD_NON_FINITE = 32  /* accepts .inf, -.inf and .nan as well, whatever min and max are */
+    DLT_FIELD_NON_FINITE = 32, /* accepts .inf, -.inf and .nan as well, whatever min and max are */
+    DLT_FIELD_FILES = 128      /* names files: set in effective configs, for every PATH and PATHS */
 };
 
 struct dlt_field {

@@ -347,14 +347,12 @@ static void on_epoch(void *context, const dlt_fit_epoch *epoch)
 static void on_message(void *context, dlt_severity severity, const char *text)
 {
     dlt_screen *s = context;
-    if (severity == DLT_WARNING) {
-        const int verbose = s->verbose;
-        s->verbose = verbose > 0 ? verbose : 1; /* warnings are said even when nothing else is */
-        dlt_screen_line(s, "warning: %s", text);
-        s->verbose = verbose;
-    } else {
-        dlt_screen_line(s, "%s", text);
+    const int verbose = s->verbose;
+    if (severity != DLT_NOTE) {
+        s->verbose = verbose > 0 ? verbose : 1; /* said even when nothing else is */
     }
+    dlt_screen_line(s, "%s%s", severity == DLT_WARNING ? "warning: " : "", text);
+    s->verbose = verbose;
 }
 
 static void show_figures(dlt_screen *s, const char *head, const dlt_log_entry *entries, int count)

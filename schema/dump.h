@@ -25,7 +25,7 @@ typedef struct dlt_spec_entry {
     const char *canonical; /* the same for the same value, however it was written */
     const char *origin;    /* "model.yaml:14:5", "default", "-o", "env HOME", "include base.yaml:3" */
     bool is_default;
-    unsigned flags; /* of its field: DLT_FIELD_NOT_IN_RUN, DLT_FIELD_CHANGEABLE */
+    unsigned flags; /* of its field: DLT_FIELD_NOT_IN_RUN, DLT_FIELD_CHANGEABLE, DLT_FIELD_FILES */
     dlt_pos pos;    /* line 0: by default */
 } dlt_spec_entry;
 

@@ -324,7 +324,8 @@ static dlt_shown *show_value(writer *w, const dlt_field *field, const void *at, 
 static void mark(dlt_shown *shown, const dlt_field *field, const dlt_yaml *source)
 {
     if (shown != NULL) {
-        shown->flags = field->flags;
+        const bool files = field->type == DLT_FIELD_PATH || field->type == DLT_FIELD_PATHS;
+        shown->flags = field->flags | (files ? DLT_FIELD_FILES : 0);
         shown->source = source;
         shown->is_default = source == NULL;
         shown->pos = source != NULL ? source->pos : (dlt_pos){0};

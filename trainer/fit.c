@@ -50,6 +50,7 @@ typedef struct fit {
     bool resuming;
     const dlt_run_spec
         *before; /* what the checkpoint was trained with, where that was changed since; else NULL */
+    bool config_unknown; /* the checkpoint's cannot be read */
     const dlt_spec_change *changes;
     size_t change_count;
     bool no_memory;        /* was refused while runs were looked through */
@@ -175,8 +176,8 @@ static bool only_changeable(const dlt_spec_change *changes, size_t count)
     return changes != NULL && count > 0;
 }
 
-/* One line each. */
-static void tell_changes(fit *f, const dlt_spec_change *changes, size_t count)
+/* One line each; DLT_ERROR: why something is refused, which is said however little else is. */
+static void tell_changes(fit *f, dlt_severity severity, const dlt_spec_change *changes, size_t count)
 {
     for (size_t i = 0; i < count && changes != NULL; i++) {
         const char *text =
@@ -186,7 +187,7 @@ static void tell_changes(fit *f, const dlt_spec_change *changes, size_t count)
                 : dlt_arena_printf(f->arena, "  %-34s %s -> %s", changes[i].path, changes[i].old_text,
                                    changes[i].new_text);
         if (text != NULL) {
-            say(f, DLT_NOTE, text);
+            say(f, severity, text);
         }
     }
 }
@@ -264,7 +265,7 @@ static dlt_status use_run(fit *f, const char *path, const dlt_run_info *info)
     DLT_TRY(changes_since_run(f, path, &changes, &count));
     const bool changeable = only_changeable(changes, count);
     if (!changeable || !f->options->allow_change || !has_epochs_left(f, info)) {
-        tell_changes(f, changes, count);
+        tell_changes(f, DLT_ERROR, changes, count);
         if (changeable && f->options->allow_change) {
             return dlt_fail(
                 f->diag, DLT_E_CHECKPOINT, nowhere,
@@ -282,7 +283,7 @@ static dlt_status use_run(fit *f, const char *path, const dlt_run_info *info)
     DLT_TRY(open_newest(f, path));
     if (f->checkpoint == NULL) {
         say(f, DLT_NOTE, "nothing was saved yet; it begins anew with what was changed:");
-        tell_changes(f, changes, count);
+        tell_changes(f, DLT_NOTE, changes, count);
     }
     return DLT_OK;
 }
@@ -350,7 +351,7 @@ static dlt_status find_run(fit *f)
         const dlt_spec_change *changes = NULL;
         DLT_TRY(changes_since_run(f, newest.path, &changes, &count));
         say(f, DLT_NOTE, text != NULL ? text : "new run");
-        tell_changes(f, changes, count);
+        tell_changes(f, DLT_ERROR, changes, count);
     }
     return DLT_OK;
 }
@@ -513,18 +514,45 @@ static dlt_status enter_run(fit *f)
 
 /* ---- what was changed on --allow-change ---- */
 
+/* Leaves out where data lie and callbacks write: a checkpoint may go on on another machine, and what the data are is compared by
+ * their digest. */
+static dlt_status without_moved_files(fit *f, const dlt_spec_change **changes, size_t *count)
+{
+    dlt_spec_change *kept = dlt_arena_alloc(f->arena, *count + 1, sizeof *kept);
+    size_t n = 0;
+    for (size_t i = 0; kept != NULL && i < *count; i++) {
+        const dlt_spec_change *c = &(*changes)[i];
+        const bool moves = dlt_text_starts(c->path, "data.") || dlt_text_starts(c->path, "fit.callbacks");
+        if (!moves || (c->flags & DLT_FIELD_FILES) == 0) {
+            kept[n++] = *c;
+        }
+    }
+    *changes = kept;
+    *count = n;
+    return kept != NULL ? DLT_OK : dlt_fail_memory(f->diag);
+}
+
 /* The checkpoint knows best what it was trained with: a run that was taken over and killed before it saved
  * has the new config already, and the old checkpoint still. */
 static dlt_status find_changes(fit *f)
 {
-    const bool taken_over = f->changes_accepted || f->options->allow_change || !f->new_run;
     const dlt_run_spec *before = NULL;
     const dlt_spec_change *changes = NULL;
-    if (taken_over) {
-        DLT_TRY(config_of_checkpoint(f, f->checkpoint, &before));
-    }
+    DLT_TRY(config_of_checkpoint(f, f->checkpoint, &before));
     DLT_TRY(changes_since(f, before, &changes, &f->change_count));
-    if (!only_changeable(changes, f->change_count)) {
+    f->config_unknown = before == NULL;
+    if (f->new_run && before != NULL) {
+        DLT_TRY(without_moved_files(f, &changes, &f->change_count));
+    }
+    const bool changeable = only_changeable(changes, f->change_count);
+    if (f->new_run && f->change_count > 0 && !(changeable && f->options->allow_change)) { /* --resume FILE */
+        tell_changes(f, DLT_ERROR, changes, f->change_count);
+        return dlt_fail(f->diag, DLT_E_CHECKPOINT, nowhere,
+                        "'%s' was trained with another config (above), so it cannot be resumed. %sTo take over what fits: --weights %s",
+                        f->options->resume_path, changeable ? "To go on with the new one: --allow-change   " : "",
+                        f->options->resume_path);
+    }
+    if (!changeable) {
         if (!f->changes_accepted) {
             f->change_count = 0;
             return DLT_OK;
@@ -532,7 +560,7 @@ static dlt_status find_changes(fit *f)
         if (changes != NULL && f->change_count == 0) {
             return DLT_OK; /* changed, and changed back before anything was saved */
         }
-        tell_changes(f, changes, f->change_count);
+        tell_changes(f, DLT_ERROR, changes, f->change_count);
         return dlt_fail(
             f->diag, DLT_E_CHECKPOINT, nowhere,
             "the newest checkpoint of '%s' was trained with another config, so it cannot be resumed",
@@ -541,7 +569,7 @@ static dlt_status find_changes(fit *f)
     f->before = before;
     f->changes = changes;
     say(f, DLT_NOTE, "goes on with what was changed:");
-    tell_changes(f, changes, f->change_count);
+    tell_changes(f, DLT_NOTE, changes, f->change_count);
     return DLT_OK;
 }
 
@@ -704,6 +732,8 @@ static dlt_status check_resumed(fit *f, const char **why_not)
             dlt_arena_printf(f->arena, "saved on \"%s\", this is \"%s\"", f->loaded.device, f->identity);
     } else if (f->before != NULL) {
         *why_not = "no longer the run of its first config (changes above)";
+    } else if (f->config_unknown) {
+        *why_not = "the config that it was trained with cannot be read";
     } else {
         return DLT_OK;
     }

@@ -89,8 +89,11 @@ class Stranger(TestCase):
 
     def test_a_resumed_run_follows_the_users_file(self):
         forged = self.forge(self.config())
-        result = self.untouched("fit", self.model, "--resume", forged, "--run", self.folder / "mine", "--verbose", "0", "-o", "fit.epochs=4")
-        self.expect(result, DONE)
+        words = ("fit", self.model, "--resume", forged, "--run", self.folder / "mine", "-o", "fit.epochs=4")
+        refused = self.expect(self.untouched(*words), CHECKPOINT)  # for the callback; where the data lie is no matter
+        self.assertRegex(refused.stderr, r"fit\.callbacks.*CSVLogger")
+        self.assertNotIn("data.train", refused.stderr)
+        self.expect(self.untouched(*words, "--allow-change"), DONE)
         self.assertNotIn("log.csv", (self.folder / "mine" / "config.yaml").read_text())
         own = self.trained / "checkpoints" / "last.weights.h5"
         self.expect(run("fit", self.model, "--resume", own, "--run", self.folder / "more", "--verbose", "0", "-o", "fit.epochs=4"), DONE)
