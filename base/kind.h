@@ -104,6 +104,9 @@ typedef struct dlt_weight_params {
     const dlt_item *constraint;  /* NULL: none */
 } dlt_weight_params;
 
+/** Bytes of a `name:`; with what is put around it, it is still a name in logs and in checkpoints. */
+enum { DLT_MAX_NAME = 100 };
+
 /** A thing named in a model file: which kind, with which parameters, from where. Constant once made. */
 struct dlt_item {
     const dlt_kind *kind;

@@ -35,7 +35,7 @@ static int64_t number_in(const char *path)
  * not count. */
 static int64_t left_by_groups(void)
 {
-    char all[ROOM], path[4096], file[4200], stat[ROOM];
+    char all[ROOM], stat[ROOM], path[ROOM + sizeof "/sys/fs/cgroup"], file[sizeof path + sizeof "/memory.current"];
     int64_t least = -1;
     if (!read_start("/proc/self/cgroup", all)) {
         return -1;
@@ -44,7 +44,11 @@ static int64_t left_by_groups(void)
     if (own == NULL) {
         return -1;
     }
-    snprintf(path, sizeof path, "/sys/fs/cgroup%.*s", (int)strcspn(own + 3, "\n"), own + 3);
+    const size_t length = strcspn(own + 3, "\n");
+    if (own[3 + length] != '\n') {
+        return -1; /* longer than what was read: its beginning may be another group */
+    }
+    snprintf(path, sizeof path, "/sys/fs/cgroup%.*s", (int)length, own + 3);
     for (;;) {
         snprintf(file, sizeof file, "%s/memory.max", path);
         const int64_t most = number_in(file);

@@ -152,6 +152,16 @@ bool dlt_utf8_valid(const char *text, size_t bytes)
     return true;
 }
 
+bool dlt_text_plain(const char *text)
+{
+    for (const char *c = text; *c != '\0'; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7F) {
+            return false;
+        }
+    }
+    return true;
+}
+
 size_t dlt_utf8_length(const char *text, size_t bytes)
 {
     size_t length = 0;
@@ -291,7 +301,7 @@ int dlt_edit_distance(const char *a, const char *b)
         return strcmp(a, b) == 0 ? 0 : 2 * (int)(n > m ? n : m);
     }
     /* Damerau-Levenshtein with swaps of neighbours; three rolling rows */
-    int rows[3][LONGEST + 1];
+    int rows[3][LONGEST + 1] = {{0}}; /* i % 3 is too much for an analyzer */
     for (size_t j = 0; j <= m; j++) {
         rows[0][j] = 2 * (int)j;
     }

@@ -67,6 +67,8 @@ void dlt_sort_texts(const char *const *texts, size_t *order, size_t count);
 
 /** True if the bytes are valid UTF-8 (no overlong forms, no surrogates, at most U+10FFFF). */
 bool dlt_utf8_valid(const char *text, size_t bytes);
+/** True if no byte is a control character. */
+bool dlt_text_plain(const char *text);
 /** Characters in a valid UTF-8 text. */
 size_t dlt_utf8_length(const char *text, size_t bytes);
 bool dlt_text_starts(const char *text, const char *prefix);

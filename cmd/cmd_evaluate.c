@@ -116,19 +116,20 @@ static dlt_status choose_data(const dlt_command_call *call, const dlt_model *mod
     return dlt_model_source(model, wanted, call->arena, &data->test, call->diag);
 }
 
-static void put_name(const dlt_evaluation *e, int64_t index, char *text, size_t room)
+/* Name of a class, or its number, for which `number` is room. */
+static const char *name_of(const dlt_evaluation *e, int64_t index, char number[24])
 {
     if (e->names != NULL) {
-        snprintf(text, room, "%s", e->names[index]);
-    } else {
-        snprintf(text, room, "%lld", (long long)index);
+        return e->names[index];
     }
+    snprintf(number, 24, "%lld", (long long)index);
+    return number;
 }
 
 static void put_json(const dlt_evaluation *e, dlt_buf *out)
 {
     dlt_json j;
-    char name[256];
+    char number[24];
     dlt_json_init(&j, out, 1);
     dlt_json_open(&j, '{');
     dlt_json_key_int(&j, "samples", e->samples);
@@ -140,7 +141,7 @@ static void put_json(const dlt_evaluation *e, dlt_buf *out)
         dlt_json_open(&j, '[');
         for (int64_t i = 0; i < e->classes; i++) {
             const dlt_class_figures f = dlt_class_figures_of(e, i);
-            put_name(e, i, name, sizeof name);
+            const char *name = name_of(e, i, number);
             dlt_json_open(&j, '{');
             dlt_json_key_string(&j, "class", name);
             dlt_json_key_double(&j, "precision", f.precision);
@@ -194,7 +195,7 @@ static void put_count(dlt_buf *out, const char *what, const char *of, const char
 
 static void put_csv(const dlt_evaluation *e, dlt_buf *out)
 {
-    char name[256], other[256];
+    char number[24], other[24];
     dlt_buf_string(out, "name,value\n");
     put_count(out, "samples", NULL, NULL, e->samples);
     for (int i = 0; i < e->count; i++) {
@@ -202,40 +203,37 @@ static void put_csv(const dlt_evaluation *e, dlt_buf *out)
     }
     for (int64_t i = 0; i < e->classes; i++) {
         const dlt_class_figures f = dlt_class_figures_of(e, i);
-        put_name(e, i, name, sizeof name);
+        const char *name = name_of(e, i, number);
         put_ratio(out, "precision", name, f.precision);
         put_ratio(out, "recall", name, f.recall);
         put_ratio(out, "f1", name, f.f1);
         put_count(out, "count", name, NULL, f.count);
     }
     for (int64_t i = 0; i < e->classes; i++) {
-        put_name(e, i, name, sizeof name);
+        const char *name = name_of(e, i, number);
         for (int64_t k = 0; k < e->classes; k++) {
-            put_name(e, k, other, sizeof other);
-            put_count(out, "confusion", name, other, e->confusion[i * e->classes + k]);
+            put_count(out, "confusion", name, name_of(e, k, other), e->confusion[i * e->classes + k]);
         }
     }
 }
 
 static void put_matrix(const dlt_evaluation *e, dlt_buf *out)
 {
-    char name[256];
+    char number[24];
     int width = 6;
     for (int64_t i = 0; i < e->classes; i++) {
-        put_name(e, i, name, sizeof name);
+        const char *name = name_of(e, i, number);
         const int length = (int)dlt_utf8_length(name, strlen(name));
         width = length > width ? (length < 12 ? length : 12) : width;
     }
     dlt_buf_string(out, "\nconfusion: a row for each true class, a column for what it was taken for\n");
     dlt_buf_printf(out, "%*s", width, "");
     for (int64_t k = 0; k < e->classes; k++) {
-        put_name(e, k, name, sizeof name);
-        dlt_buf_printf(out, " %*.*s", width, width, name);
+        dlt_buf_printf(out, " %*.*s", width, width, name_of(e, k, number));
     }
     dlt_buf_char(out, '\n');
     for (int64_t i = 0; i < e->classes; i++) {
-        put_name(e, i, name, sizeof name);
-        dlt_buf_printf(out, "%-*.*s", width, width, name);
+        dlt_buf_printf(out, "%-*.*s", width, width, name_of(e, i, number));
         for (int64_t k = 0; k < e->classes; k++) {
             const long long count = (long long)e->confusion[i * e->classes + k];
             if (count == 0) {
@@ -250,7 +248,7 @@ static void put_matrix(const dlt_evaluation *e, dlt_buf *out)
 
 static void put_text(const dlt_evaluation *e, bool whole_matrix, dlt_buf *out)
 {
-    char figure[40], seconds[40], name[256], count[40];
+    char figure[40], seconds[40], number[24], count[40];
     for (int i = 0; i < e->count; i++) {
         dlt_format_figure(e->values[i].value, figure, sizeof figure);
         dlt_buf_printf(out, "%s %s   ", e->values[i].name, figure);
@@ -263,20 +261,19 @@ static void put_text(const dlt_evaluation *e, bool whole_matrix, dlt_buf *out)
     }
     int width = 5;
     for (int64_t i = 0; i < e->classes; i++) {
-        put_name(e, i, name, sizeof name);
+        const char *name = name_of(e, i, number);
         const int length = (int)dlt_utf8_length(name, strlen(name));
         width = length > width ? (length < 30 ? length : 30) : width;
     }
     dlt_buf_printf(out, "%-*s  precision  recall      f1    count   most often taken for\n", width, "class");
     for (int64_t i = 0; i < e->classes; i++) {
         const dlt_class_figures f = dlt_class_figures_of(e, i);
-        put_name(e, i, name, sizeof name);
+        const char *name = name_of(e, i, number);
         dlt_format_count(f.count, count, sizeof count);
         dlt_buf_printf(out, "%-*.*s     %.4f  %.4f  %.4f  %7s", width, width, name, f.precision, f.recall,
                        f.f1, count);
         if (f.taken_for >= 0) {
-            put_name(e, f.taken_for, name, sizeof name);
-            dlt_buf_printf(out, "   %s (%lld)", name, (long long)f.taken_count);
+            dlt_buf_printf(out, "   %s (%lld)", name_of(e, f.taken_for, number), (long long)f.taken_count);
         }
         dlt_buf_char(out, '\n');
     }

@@ -86,7 +86,7 @@ static void put_progress(void *context, int64_t rows)
     p->shown = true;
     dlt_format_count(rows, count, sizeof count);
     fprintf(stderr, "\r%s predictions   %.1f k/s\033[K", count, (double)rows / took * 1e-3);
-    fflush(stderr);
+    (void)fflush(stderr);
 }
 
 /* Says what became of it where the predictions went to a file: nothing else would. */

@@ -179,7 +179,7 @@ static void put_epoch(const reproduction *r, const progress *p)
     dlt_format_seconds(seconds / (double)p->equal * (double)ahead, left, sizeof left);
     printf("epoch %lld/%lld equal   %s", (long long)p->equal, (long long)r->info.epochs_done, took);
     printf(ahead > 0 ? "   about %s left\n" : "\n", left);
-    fflush(stdout);
+    (void)fflush(stdout); /* a failure is kept, and main tells of it */
 }
 
 /* Compares what the second run has written since. A last line that is not whole yet waits for the next time. */

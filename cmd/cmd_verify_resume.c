@@ -210,7 +210,7 @@ static dlt_status prove(proof *p, const char *whole, const stop *s, int index)
                        dlt_buf_text(&differences));
         dlt_buf_finish(&differences, &line);
         status = dlt_write_out(&line, p->call->diag);
-        fflush(stdout);
+        (void)fflush(stdout); /* a failure is kept, and main tells of it */
     }
     dlt_buf_release(&line);
     dlt_buf_release(&differences);
@@ -293,7 +293,7 @@ static dlt_status prove_all(proof *p)
     const uint64_t seed = p->options->seed.set ? (uint64_t)p->options->seed.value : (uint64_t)dlt_clock_ns();
     dlt_arena *arena = p->call->arena;
     const char *whole = dlt_arena_printf(arena, "%s/whole", p->folder);
-    stop *list = dlt_arena_alloc(arena, (size_t)(MOST_STOPS + random), sizeof *list);
+    stop *list = dlt_arena_alloc(arena, (size_t)MOST_STOPS + (size_t)random, sizeof *list);
     const int64_t start = dlt_clock_ns();
     if (whole == NULL || list == NULL) {
         return dlt_fail_memory(p->call->diag);
@@ -310,7 +310,7 @@ static dlt_status prove_all(proof *p)
     }
     printf("not stopped: %lld epoch%s, %lld steps, %.1f s\n", (long long)count, count == 1 ? "" : "s",
            (long long)ends[count - 1], dlt_seconds_since(start));
-    fflush(stdout);
+    (void)fflush(stdout); /* a failure is kept, and main tells of it */
     int stops = plan_stops(p, ends, count, cut, list);
     if (random > 0 && ends[count - 1] > 1) {
         printf("seed of the random stops: %llu\n", (unsigned long long)seed);

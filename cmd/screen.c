@@ -25,7 +25,7 @@ struct dlt_screen {
     int64_t epoch, batch, batches, epochs;
     char values[256]; /* "loss 0.3127  accuracy 0.9041" */
     bool header_shown;
-    char columns[MOST_COLUMNS][64];
+    char columns[MOST_COLUMNS][DLT_LOG_NAME];
     int column_count;
 };
 
@@ -216,7 +216,7 @@ static void draw_bar(dlt_screen *s)
         }
     }
     fprintf(stderr, "\r%.*s\033[K", (int)bytes, line);
-    fflush(stderr);
+    (void)fflush(stderr);
     s->bar_shown = true;
 }
 

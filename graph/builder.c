@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -93,6 +94,7 @@ static const char *joined(dlt_builder *b, const char *above, const char *name)
 static void enter(dlt_builder *b, const char *path, const char *group, dlt_pos pos, bool trainable)
 {
     const dlt_scope *above = &b->scopes[b->depth - 1];
+    assert(above->path != NULL && above->group != NULL); /* "" at the least */
     dlt_scope scope = {.path = path,
                        .group = group,
                        .pos = pos.line > 0 ? pos : above->pos,

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 
+#include <assert.h>
 #include <string.h>
 
 static const char *phase_name(dlt_phase phase)
@@ -53,7 +54,8 @@ static void dump_expr(const dlt_expr *e, dlt_buf *out)
         const dlt_instr *x = &e->instrs[i];
         const int operands = dlt_ew_operands(x->op.op);
         dlt_buf_printf(out, "%sr%d = %s", i > 0 ? "; " : "", e->input_count + i, dlt_ew_name(x->op.op));
-        const int regs[3] = {x->a, x->b, x->c};
+        const int regs[] = {x->a, x->b, x->c};
+        assert(operands <= (int)DLT_COUNT(regs));
         for (int k = 0; k < operands; k++) {
             dlt_buf_printf(out, " r%d", regs[k]);
         }

@@ -71,23 +71,22 @@ dlt_value *dlt_elementwise(dlt_builder *b, dlt_ew op, dlt_value *x, dlt_value *y
 {
     dlt_value *const operands[3] = {x, y, z};
     const int count = dlt_ew_operands(op);
-    int type = -1;
+    const bool select = op == DLT_EW_SELECT; /* its condition has a type of its own */
+    assert(count > 0 && count <= 3 && (!select || count == 3));
     if (b->failed) {
         return NULL;
     }
-    for (int i = 0; i < count; i++) {
-        if (operands[i] == NULL) {
-            dlt_fail(b->diag, DLT_E_INTERNAL, dlt_scope_pos(b), "%s lacks an operand", dlt_ew_name(op));
-            b->failed = true;
-            return NULL;
-        }
+    if (x == NULL || (count > 1 && y == NULL) || (count > 2 && z == NULL)) {
+        dlt_fail(b->diag, DLT_E_INTERNAL, dlt_scope_pos(b), "%s lacks an operand", dlt_ew_name(op));
+        b->failed = true;
+        return NULL;
     }
-    /* the condition of a select has a type of its own */
-    const int first = op == DLT_EW_SELECT ? 1 : 0;
-    assert(count > first && count <= 3);
-    type = (int)operands[first]->type;
-    for (int i = first + 1; i < count && type >= 0; i++) {
-        type = joined_type((dlt_dtype)type, operands[i]->type);
+    int type = (int)(select ? y : x)->type;
+    if (count > 1 && !select) {
+        type = joined_type((dlt_dtype)type, y->type);
+    }
+    if (count > 2 && type >= 0) {
+        type = joined_type((dlt_dtype)type, z->type);
     }
     const bool real = type >= 0 && dlt_dtype_is_real((dlt_dtype)type);
     if (type < 0 || (!real && !works_on_integers(op))) {

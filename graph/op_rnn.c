@@ -3,6 +3,7 @@
 
 #include "graph/graph_internal.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -121,6 +122,7 @@ static bool grad_body(dlt_builder *outer, const dlt_rnn_body *body, dlt_rnn_body
         in[count] = dlt_input(b, "param", p->type, p->shape);
         count++;
     }
+    assert(count == g->input_count); /* a step has these inputs (graph/op_rnn.h) */
     dlt_inline(b, g, in, out);
     dlt_gradients_from(b, out, seeds, body->states, in, count, dx);
     for (int i = 0; i < count; i++) {

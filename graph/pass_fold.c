@@ -4,6 +4,7 @@
 #include "graph/builder.h"
 #include "graph/rewrite.h"
 
+#include "base/num.h"
 #include "base/rng.h"
 
 #include <assert.h>
@@ -123,7 +124,7 @@ static void fold_to_constant(fold *f, const dlt_node *n, double value)
 static dlt_value *identity(const dlt_node *n, dlt_value *const *in)
 {
     const dlt_ew_attrs *attrs = n->attrs;
-    if (n->op != DLT_OP_EW || n->input_count == 0 || in[0]->type != n->outputs[0]->type ||
+    if (n->op != DLT_OP_EW || n->input_count < 1 || in[0]->type != n->outputs[0]->type ||
         !dlt_shape_equal(&in[0]->shape, &n->outputs[0]->shape)) {
         return NULL;
     }
@@ -137,14 +138,9 @@ static dlt_value *identity(const dlt_node *n, dlt_value *const *in)
 
 /* ---- attributes, member by member: the bytes between members have no value ---- */
 
-static bool same_bits(double a, double b)
-{
-    return memcmp(&a, &b, sizeof a) == 0;
-}
-
 static bool same_ew(const dlt_ew_attrs *a, const dlt_ew_attrs *b)
 {
-    return a->op == b->op && same_bits(a->value, b->value) && a->axis == b->axis && a->type == b->type &&
+    return a->op == b->op && dlt_same_bits(a->value, b->value) && a->axis == b->axis && a->type == b->type &&
            a->stream == b->stream && a->seed == b->seed && a->per_sample == b->per_sample;
 }
 
@@ -162,14 +158,14 @@ static bool same_conv(const dlt_conv_attrs *a, const dlt_conv_attrs *b)
 
 static bool same_norm(const dlt_norm_attrs *a, const dlt_norm_attrs *b)
 {
-    return same_bits(a->epsilon, b->epsilon) && a->axes == b->axes && a->has_gamma == b->has_gamma &&
+    return dlt_same_bits(a->epsilon, b->epsilon) && a->axes == b->axes && a->has_gamma == b->has_gamma &&
            a->has_beta == b->has_beta;
 }
 
 static bool same_attention(const dlt_attention_attrs *a, const dlt_attention_attrs *b)
 {
-    return same_bits(a->scale, b->scale) && a->causal == b->causal && a->has_mask == b->has_mask &&
-           same_bits(a->dropout, b->dropout) && a->stream == b->stream && a->seed == b->seed;
+    return dlt_same_bits(a->scale, b->scale) && a->causal == b->causal && a->has_mask == b->has_mask &&
+           dlt_same_bits(a->dropout, b->dropout) && a->stream == b->stream && a->seed == b->seed;
 }
 
 static bool same_permutation(const dlt_node *a, const dlt_node *b)
@@ -287,9 +283,7 @@ static uint64_t hash_of(const dlt_node *n)
     }
     if (n->op == DLT_OP_EW) { /* of all attributes these tell most nodes apart */
         const dlt_ew_attrs *ew = n->attrs;
-        uint64_t bits;
-        memcpy(&bits, &ew->value, sizeof bits);
-        h = (h ^ (uint64_t)ew->op ^ bits ^ (uint64_t)ew->stream << 8) * 1099511628211u;
+        h = (h ^ (uint64_t)ew->op ^ dlt_bits_of(ew->value) ^ (uint64_t)ew->stream << 8) * 1099511628211u;
     }
     if (n->op == DLT_OP_SLICE) {
         h = (h ^ (uint64_t)((const dlt_slice_attrs *)n->attrs)->start) * 1099511628211u;

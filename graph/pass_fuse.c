@@ -17,6 +17,9 @@
 #include "graph/graph_internal.h"
 #include "graph/rewrite.h"
 
+#include "base/num.h"
+
+#include <assert.h>
 #include <string.h>
 
 enum {
@@ -58,6 +61,7 @@ typedef struct fuse {
     int stamp;
     int *stack; /* of nodes: one of each unit */
     int *later; /* units that a merge makes wait: one node of each */
+    int *reg_of; /* of the program that is written now, by old value id: register + 1, 0: none yet; only members and free ops */
 } fuse;
 
 static const dlt_ew_attrs *ew_of(const dlt_node *n)
@@ -266,28 +270,34 @@ static bool within(const fuse *f, const joint *j, int node)
     return node == j->n->id || node == j->anchor || (at != NONE && (at == j->a || at == j->b));
 }
 
-/* Calls visit with each node of a unit, given by one of them. */
-typedef bool visit_node(fuse *f, const joint *j, const dlt_node *n, int64_t lowest, int *top);
+/* A search among the units around a joint. */
+typedef struct search {
+    int64_t lowest; /* what is not later is not looked at */
+    int count;      /* nodes found: in f->stack or f->later */
+} search;
 
-static bool each_of_unit(fuse *f, const joint *j, int node, visit_node *visit, int64_t lowest, int *top)
+/* Calls visit with each node of a unit, given by one of them. */
+typedef bool visit_node(fuse *f, const joint *j, const dlt_node *n, search *s);
+
+static bool each_of_unit(fuse *f, const joint *j, int node, visit_node *visit, search *s)
 {
     const int at = unit_at(f, node);
     if (at == NONE) {
-        return visit(f, j, f->g->nodes[node], lowest, top);
+        return visit(f, j, f->g->nodes[node], s);
     }
-    bool ok = f->groups[at].anchor == NONE || visit(f, j, f->g->nodes[f->groups[at].anchor], lowest, top);
+    bool ok = f->groups[at].anchor == NONE || visit(f, j, f->g->nodes[f->groups[at].anchor], s);
     for (int k = 0; k < f->groups[at].count && ok; k++) {
-        ok = visit(f, j, f->g->nodes[f->groups[at].members[k]], lowest, top);
+        ok = visit(f, j, f->g->nodes[f->groups[at].members[k]], s);
     }
     return ok;
 }
 
-static bool each_of_joint(fuse *f, const joint *j, visit_node *visit, int64_t lowest, int *top)
+static bool each_of_joint(fuse *f, const joint *j, visit_node *visit, search *s)
 {
-    bool ok = visit(f, j, j->n, lowest, top);
-    ok = ok && (j->a == NONE || each_of_unit(f, j, f->groups[j->a].members[0], visit, lowest, top));
-    ok = ok && (j->b == NONE || each_of_unit(f, j, f->groups[j->b].members[0], visit, lowest, top));
-    return ok && (j->anchor == NONE || visit(f, j, f->g->nodes[j->anchor], lowest, top));
+    bool ok = visit(f, j, j->n, s);
+    ok = ok && (j->a == NONE || each_of_unit(f, j, f->groups[j->a].members[0], visit, s));
+    ok = ok && (j->b == NONE || each_of_unit(f, j, f->groups[j->b].members[0], visit, s));
+    return ok && (j->anchor == NONE || visit(f, j, f->g->nodes[j->anchor], s));
 }
 
 /* True the first time that a search meets a unit. */
@@ -301,21 +311,21 @@ static bool first_met(fuse *f, int node)
 }
 
 /* Puts on the stack what n needs and is not of the joint. */
-static bool push_producers(fuse *f, const joint *j, const dlt_node *n, int64_t lowest, int *top)
+static bool push_producers(fuse *f, const joint *j, const dlt_node *n, search *s)
 {
     for (int k = 0; k < n->input_count; k++) {
         const int from = n->inputs[k]->node->id;
-        if (!within(f, j, from) && *time_of(f, from) > lowest && first_met(f, from)) {
-            f->stack[(*top)++] = from;
+        if (!within(f, j, from) && *time_of(f, from) > s->lowest && first_met(f, from)) {
+            f->stack[s->count++] = from;
         }
     }
     return true;
 }
 
 /* False if n, which is outside, needs something of the joint. */
-static bool needs_none(fuse *f, const joint *j, const dlt_node *n, int64_t lowest, int *top)
+static bool needs_none(fuse *f, const joint *j, const dlt_node *n, search *s)
 {
-    (void)lowest, (void)top;
+    (void)s;
     for (int k = 0; k < n->input_count; k++) {
         if (within(f, j, n->inputs[k]->node->id)) {
             return false;
@@ -343,49 +353,48 @@ static bool anchor_needs_joint(const fuse *f, const joint *j)
 /* True if some way leads from the joint through a unit outside back into it, or if the search takes too long. */
 static bool would_cycle(fuse *f, const joint *j)
 {
-    int64_t lowest = INT64_MAX;
-    int top = 0, looked = 0;
+    search s = {.lowest = INT64_MAX};
+    int looked = 0;
     const int parts[] = {j->a != NONE ? f->groups[j->a].members[0] : NONE,
                          j->b != NONE ? f->groups[j->b].members[0] : NONE, j->anchor};
     for (size_t i = 0; i < DLT_COUNT(parts); i++) {
-        lowest = parts[i] != NONE && *time_of(f, parts[i]) < lowest ? *time_of(f, parts[i]) : lowest;
+        s.lowest = parts[i] != NONE && *time_of(f, parts[i]) < s.lowest ? *time_of(f, parts[i]) : s.lowest;
     }
     f->stamp++;
-    each_of_joint(f, j, push_producers, lowest, &top);
-    while (top > 0) {
-        const int node = f->stack[--top];
-        if (++looked > MAX_SEARCH || !each_of_unit(f, j, node, needs_none, lowest, &top)) {
+    each_of_joint(f, j, push_producers, &s);
+    while (s.count > 0) {
+        const int node = f->stack[--s.count];
+        if (++looked > MAX_SEARCH || !each_of_unit(f, j, node, needs_none, &s)) {
             return true;
         }
-        each_of_unit(f, j, node, push_producers, lowest, &top);
+        each_of_unit(f, j, node, push_producers, &s);
     }
     return false;
 }
 
 /* Adds to `later` the units outside the joint that use a result of n. */
-static bool push_users(fuse *f, const joint *j, const dlt_node *n, int64_t lowest, int *count)
+static bool push_users(fuse *f, const joint *j, const dlt_node *n, search *s)
 {
-    (void)lowest;
     for (int i = 0; i < n->output_count; i++) {
         for (const int *u = f->users[n->outputs[i]->id]; *u != NONE && *u < j->n->id; u++) {
             if (!within(f, j, *u) && first_met(f, *u)) {
-                f->later[(*count)++] = *u;
+                f->later[s->count++] = *u;
             }
         }
     }
-    return *count <= MAX_SEARCH;
+    return s->count <= MAX_SEARCH;
 }
 
 /* Finds what has to come after the joint; NONE: too many units. */
 static int find_later(fuse *f, const joint *j)
 {
-    int count = 0;
+    search s = {0};
     f->stamp++;
-    bool ok = each_of_joint(f, j, push_users, 0, &count);
-    for (int i = 0; i < count && ok; i++) {
-        ok = each_of_unit(f, j, f->later[i], push_users, 0, &count);
+    bool ok = each_of_joint(f, j, push_users, &s);
+    for (int i = 0; i < s.count && ok; i++) {
+        ok = each_of_unit(f, j, f->later[i], push_users, &s);
     }
-    return ok ? count : NONE;
+    return ok ? s.count : NONE;
 }
 
 /* The joint, whose group is `at`, becomes the latest unit; what waits for it follows in the order it had. */
@@ -429,6 +438,7 @@ static bool within_limits(fuse *f, const joint *j)
     f->stamp++;
     for (int i = 0; i < 3; i++) {
         const int at = i == 0 ? j->a : i == 1 ? j->b : NONE;
+        assert(at == NONE || f->groups != NULL);
         const int count = i == 2 ? 1 : at != NONE ? f->groups[at].count : 0;
         for (int k = 0; k < count; k++) {
             const dlt_node *m = i == 2 ? j->n : f->g->nodes[f->groups[at].members[k]];
@@ -640,8 +650,7 @@ typedef struct emitter {
     int input_count, input_room;
     dlt_instr *instrs;
     int instr_count, instr_room;
-    int *reg_of; /* by old value id: register + 1, 0: none yet; only for members and free ops */
-    int *touched; /* ids set in reg_of */
+    int *touched; /* ids set in f->reg_of */
     int touched_count, touched_room;
 } emitter;
 
@@ -660,7 +669,7 @@ static int emit_instr(emitter *e, const dlt_ew_attrs *op, int a, int b, int c)
 static int emit_constant(emitter *e, double value)
 {
     for (int i = 0; i < e->instr_count; i++) {
-        if (e->instrs[i].op.op == DLT_EW_CONST && memcmp(&e->instrs[i].op.value, &value, sizeof value) == 0) {
+        if (e->instrs[i].op.op == DLT_EW_CONST && dlt_same_bits(e->instrs[i].op.value, value)) {
             return -1 - i;
         }
     }
@@ -693,7 +702,7 @@ static void remember(emitter *e, const dlt_value *v, int reg)
         e->f->r.failed = true;
         return;
     }
-    e->reg_of[v->id] = reg >= 0 ? reg + 1 : reg;
+    e->f->reg_of[v->id] = reg >= 0 ? reg + 1 : reg;
     e->touched[e->touched_count++] = v->id;
 }
 
@@ -735,13 +744,13 @@ static int as_stored(emitter *e, const dlt_value *v, int reg)
         return reg;
     }
     const dlt_ew_attrs cast = {.op = DLT_EW_CAST, .type = v->type};
-    return e->reg_of[v->id] = emit_instr(e, &cast, reg, 0, 0);
+    return e->f->reg_of[v->id] = emit_instr(e, &cast, reg, 0, 0);
 }
 
 /* Register of an operand, emitting what is computed again here. */
 static int operand(emitter *e, const dlt_value *v)
 {
-    const int known = e->reg_of[v->id];
+    const int known = e->f->reg_of[v->id];
     if (known != 0) {
         return known > 0 ? known - 1 : as_stored(e, v, known);
     }
@@ -844,22 +853,15 @@ static program make_program(fuse *f, emitter *e, const int *members, int count, 
                          .instrs = e->instrs,
                          .outputs = outs};
     for (int i = 0; i < e->touched_count; i++) {
-        e->reg_of[e->touched[i]] = 0;
+        e->f->reg_of[e->touched[i]] = 0;
     }
     return p;
 }
 
-static void begin_emitter(fuse *f, emitter *e, int at, const dlt_value *domain, int *reg_of)
-{
-    *e = (emitter){.f = f, .at = at, .domain = domain, .reg_of = reg_of};
-}
-
 /* An EXPR node for some members. */
-static void emit_expr(fuse *f, int at, const int *members, int count, int *reg_of)
+static void emit_expr(fuse *f, int at, const int *members, int count)
 {
-    emitter e;
-    const dlt_node *first = f->g->nodes[members[0]];
-    begin_emitter(f, &e, at, domain_of(first), reg_of);
+    emitter e = {.f = f, .at = at, .domain = domain_of(f->g->nodes[members[0]])};
     const program p = make_program(f, &e, members, count, NONE);
     if (f->r.failed) {
         return;
@@ -872,12 +874,11 @@ static void emit_expr(fuse *f, int at, const int *members, int count, int *reg_o
 }
 
 /* A product with the group as its epilogue; false if the target refuses: then they go one after the other. */
-static bool emit_anchored(fuse *f, int at, int *reg_of)
+static bool emit_anchored(fuse *f, int at)
 {
     const group *gr = &f->groups[at];
     const dlt_node *anchor = f->g->nodes[gr->anchor];
-    emitter e;
-    begin_emitter(f, &e, at, anchor->outputs[0], reg_of);
+    emitter e = {.f = f, .at = at, .domain = anchor->outputs[0]};
     const program p = make_program(f, &e, gr->members, gr->count, gr->anchor);
     if (f->r.failed || !f->target->epilogue(f->target->self, anchor, p.expr)) {
         return false;
@@ -1077,12 +1078,12 @@ static bool make_order(fuse *f, order *o)
     return ok && add_assign_edges(f, o);
 }
 
-static void emit_unit(fuse *f, const unit *u, int *reg_of)
+static void emit_unit(fuse *f, const unit *u)
 {
     if (u->group == NONE) {
         const dlt_node *n = f->g->nodes[u->node];
         if (fusable(n)) {
-            emit_expr(f, NONE, &u->node, 1, reg_of);
+            emit_expr(f, NONE, &u->node, 1);
         } else {
             dlt_rewrite_copy(&f->r, n);
         }
@@ -1090,10 +1091,10 @@ static void emit_unit(fuse *f, const unit *u, int *reg_of)
     }
     const group *gr = &f->groups[u->group];
     if (gr->anchor == NONE) {
-        emit_expr(f, u->group, gr->members, gr->count, reg_of);
-    } else if (!emit_anchored(f, u->group, reg_of) && !f->r.failed) {
+        emit_expr(f, u->group, gr->members, gr->count);
+    } else if (!emit_anchored(f, u->group) && !f->r.failed) {
         dlt_rewrite_copy(&f->r, f->g->nodes[gr->anchor]);
-        emit_expr(f, u->group, gr->members, gr->count, reg_of);
+        emit_expr(f, u->group, gr->members, gr->count);
     }
 }
 
@@ -1194,8 +1195,8 @@ dlt_status dlt_pass_fuse(const dlt_graph *graph, const dlt_target *target, bool 
             place_node(&f, f.g->nodes[i]);
         }
     }
-    int *reg_of = dlt_arena_alloc(f.g->arena, (size_t)f.g->value_count, sizeof *reg_of);
-    if (f.r.failed || reg_of == NULL || !make_order(&f, &o)) {
+    f.reg_of = dlt_arena_alloc(f.g->arena, (size_t)f.g->value_count, sizeof *f.reg_of);
+    if (f.r.failed || f.reg_of == NULL || !make_order(&f, &o)) {
         return dlt_fail_memory(diag);
     }
     int emitted = 0;
@@ -1206,7 +1207,7 @@ dlt_status dlt_pass_fuse(const dlt_graph *graph, const dlt_target *target, bool 
     }
     while (o.heap_count > 0 && !f.r.failed) {
         const unit *u = &o.units[heap_pop(&o)];
-        emit_unit(&f, u, reg_of);
+        emit_unit(&f, u);
         emitted++;
         for (int k = 0; k < u->next_count; k++) {
             if (--o.units[u->next[k]].waits == 0) {

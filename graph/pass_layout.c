@@ -191,10 +191,11 @@ static void rewrite_node(pass *p, const dlt_node *n)
 {
     dlt_arena *arena = p->r.to->arena;
     enum { FEW = 24 }; /* inputs and outputs: most nodes need no more */
-    dlt_layout few[FEW], *layouts = few;
+    dlt_layout few[FEW] = {{0}}, *layouts = few;
     dlt_value *few_in[FEW], **in = few_in;
-    if (n->input_count + n->output_count > FEW) {
-        layouts = dlt_arena_alloc(arena, (size_t)(n->input_count + n->output_count), sizeof *layouts);
+    const size_t count = (size_t)n->input_count + (size_t)n->output_count;
+    if (count > FEW) {
+        layouts = dlt_arena_alloc(arena, count, sizeof *layouts);
         in = dlt_arena_alloc(arena, (size_t)n->input_count, sizeof(dlt_value *));
         if (layouts == NULL || in == NULL) {
             p->r.failed = true;

@@ -6,6 +6,8 @@
 #include "graph/builder.h"
 #include "graph/rewrite.h"
 
+#include <assert.h>
+
 /* The value whose memory v is a view of. */
 static const dlt_value *root_of(const dlt_value *v)
 {
@@ -103,6 +105,7 @@ dlt_status dlt_pass_place(const dlt_graph *graph, dlt_graph **out, dlt_diag *dia
         }
     }
     DLT_TRY(dlt_rewrite_end(&r, out, diag));
+    assert(copied != NULL); /* else r.failed, which ends above */
     for (int k = 0; k < graph->output_count; k++) {
         (*out)->outputs[k].value = copied[k] != NULL ? copied[k] : (*out)->outputs[k].value;
     }

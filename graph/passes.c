@@ -3,6 +3,8 @@
 
 #include "graph/builder.h"
 
+#include <assert.h>
+
 dlt_status dlt_pass_select(dlt_graph *graph, const dlt_target *target, dlt_diag *diag)
 {
     dlt_status status = DLT_OK;
@@ -62,6 +64,7 @@ double dlt_node_flops(const dlt_node *n)
     switch (n->op) {
     case DLT_OP_MATMUL: {
         const dlt_matmul_attrs *attrs = n->attrs;
+        assert(x != NULL && y != NULL);
         const double k = (double)x->shape.dim[x->shape.rank - (attrs->trans_a ? 2 : 1)];
         flops = 2 * elements(y) * k;
         break;
@@ -70,6 +73,7 @@ double dlt_node_flops(const dlt_node *n)
     case DLT_OP_CONV_DX: {
         const dlt_conv_attrs *attrs = n->attrs;
         const dlt_shape *kernel = &attrs->kernel_shape;
+        assert(x != NULL && y != NULL);
         const double out = n->op == DLT_OP_CONV ? elements(y) : elements(x);
         flops = 2 * out * window_cells(attrs) * (double)kernel->dim[kernel->rank - 2];
         break;

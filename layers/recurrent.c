@@ -7,6 +7,8 @@
 
 #include "base/text.h"
 
+#include <assert.h>
+
 enum { MAX_GATES = 4, MAX_PARAMS = 1 + 2 * MAX_GATES };
 
 dlt_value *dlt_recurrent_gate(dlt_builder *b, const dlt_recurrent_params *params, dlt_value *all, int k)
@@ -47,6 +49,7 @@ static bool make_body(dlt_builder *outer, const dlt_recurrent_cell *cell, const 
                       const step_params *params, const dlt_value *x, dlt_rnn_body *body)
 {
     static const char *const names[] = {"s0", "s1"};
+    assert(cell->states <= (int)DLT_COUNT(names));
     dlt_arena *arena = dlt_builder_graph(outer)->arena;
     const int64_t batch = x->shape.dim[0];
     const dlt_builder_options options = {

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 /* What an input of 1, 2 or 3 spatial axes looks like, in words. */
@@ -46,7 +47,9 @@ static char *sizes_text(const int64_t *size, int axes, char *text, size_t room)
 
 dlt_value *dlt_window_begin(dlt_builder *b, dlt_value *x, int format, int padding, dlt_window *window)
 {
-    if (!has_axes(b, x, window->axes, format)) {
+    const int axes = window->axes;
+    assert(axes > 0 && axes <= DLT_MAX_SPATIAL);
+    if (!has_axes(b, x, axes, format)) {
         return NULL;
     }
     x = dlt_channels_last(b, dlt_as_real(b, x), format);
@@ -55,7 +58,7 @@ dlt_value *dlt_window_begin(dlt_builder *b, dlt_value *x, int format, int paddin
     if (x == NULL) {
         return NULL;
     }
-    for (int i = 0; i < window->axes; i++) {
+    for (int i = 0; i < axes; i++) {
         window->before[i] = window->after[i] = 0;
         covers[i] = (window->size[i] - 1) * window->dilation[i] + 1;
     }
@@ -68,8 +71,8 @@ dlt_value *dlt_window_begin(dlt_builder *b, dlt_value *x, int format, int paddin
         char window_text[96], input_text[96];
         return dlt_reject(
             b, "%s: the window covers %s, more than the input of %s; use padding: same or a smaller window",
-            dlt_layer_item(b)->kind->name, sizes_text(covers, window->axes, window_text, sizeof window_text),
-            sizes_text(shape.dim + 1, window->axes, input_text, sizeof input_text));
+            dlt_layer_item(b)->kind->name, sizes_text(covers, axes, window_text, sizeof window_text),
+            sizes_text(shape.dim + 1, axes, input_text, sizeof input_text));
     }
     return x;
 }

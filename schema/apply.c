@@ -243,7 +243,7 @@ static bool apply_key(dlt_loader *l, const dlt_field *field, dlt_part_of part, c
 }
 
 /* What stands in the table for a field that is not written. */
-static bool apply_default(dlt_loader *l, const dlt_field *field, dlt_pos owner, char *base, bool given[4])
+static bool apply_default(dlt_loader *l, const dlt_field *field, dlt_pos owner, char *base, const bool given[4])
 {
     bool good = true;
     if (field->type == DLT_FIELD_WEIGHT) {
@@ -313,9 +313,12 @@ static bool apply_common(dlt_loader *l, const dlt_category *category, const char
     }
     const bool text = node->type == DLT_YAML_SCALAR && node->length > 0;
     if (!text || strchr(node->text, '/') != NULL || strcmp(node->text, ".") == 0 ||
-        strcmp(node->text, "..") == 0 || node->text[strcspn(node->text, "\t\r\n")] != '\0') {
+        strcmp(node->text, "..") == 0 || !dlt_text_plain(node->text)) {
         return dlt_mistake_value(l, key, node, "a word without '/'",
                                  text ? "names become parts of paths in checkpoints" : NULL);
+    }
+    if (node->length > DLT_MAX_NAME) {
+        return dlt_mistake_value(l, key, node, dlt_arena_printf(l->arena, "at most %d bytes long", (int)DLT_MAX_NAME), NULL);
     }
     item->name = node->text;
     return true;

@@ -179,6 +179,7 @@ static const dlt_item *apply_item(dlt_loader *l, const dlt_category *category, c
 {
     const dlt_yaml *name = node, *params = NULL;
     if (is_implied(l, category, node)) {
+        assert(category->implied != NULL); /* as is_implied asks */
         name = dlt_tree_scalar(l, category->implied, strlen(category->implied), false, node->pos);
         params = node;
         if (name == NULL) {

@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "schema/schema_internal.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { MAX_STEPS = 64 };
@@ -305,6 +306,7 @@ static dlt_yaml *set_items(dlt_loader *l, const dlt_category *category, const dl
             return NULL;
         }
     }
+    assert(list != NULL && index < list->count); /* or there is no such entry, which was said */
     if (is_last(path, at)) {
         return with_element(l, list, index, path->value);
     }

@@ -208,7 +208,7 @@ static void check_name(dlt_loader *l, const dlt_run_spec *spec)
 {
     const char *name = spec->value.name;
     const bool good =
-        *name != '\0' && *name != '.' && strchr(name, '/') == NULL && name[strcspn(name, "\t\r\n")] == '\0';
+        *name != '\0' && *name != '.' && strchr(name, '/') == NULL && dlt_text_plain(name);
     if (!good) {
         broken(l, spec, "name", name, "a word without '/'",
                dlt_arena_printf(l->arena,

@@ -65,7 +65,8 @@ typedef struct fit {
     const char *config, *identity;
     char data_digest[65];
     dlt_run_log *history, *metrics, *timing, *log;
-    const char *columns; /* header of a history.csv that goes on; NULL: it is still to be written */
+    const char **columns; /* of a history.csv that goes on, after the epoch; NULL: its header is still to be written */
+    int column_count;
 
     dlt_log_entry train_logs[MAX_LOGS], all_logs[MAX_LOGS];
     int train_count;
@@ -397,6 +398,41 @@ static dlt_status write_info(fit *f, const char *state)
     return status;
 }
 
+/* Cuts the first line of a CSV file (RFC 4180) into its fields and keeps them but for the first. */
+static dlt_status cut_header(fit *f, const char *text)
+{
+    char *at = dlt_arena_copy(f->arena, text, strcspn(text, "\r\n"));
+    size_t commas = 0;
+    for (const char *c = at; c != NULL && *c != '\0'; c++) {
+        commas += *c == ',';
+    }
+    f->columns = dlt_arena_alloc(f->arena, commas + 1, sizeof *f->columns);
+    if (at == NULL || f->columns == NULL) {
+        return dlt_fail_memory(f->diag);
+    }
+    bool more = true;
+    for (int field = 0; more; field++) {
+        const char *name = at;
+        char *to = at;
+        bool quoted = false;
+        for (; *at != '\0' && (quoted || *at != ','); at++) {
+            if (*at != '"') {
+                *to++ = *at;
+            } else if (quoted && at[1] == '"') {
+                *to++ = *++at;
+            } else {
+                quoted = !quoted;
+            }
+        }
+        more = *at++ == ',';
+        *to = '\0';
+        if (field > 0) {
+            f->columns[f->column_count++] = name;
+        }
+    }
+    return DLT_OK;
+}
+
 /* The columns of a history.csv that goes on: they stay, though changed callbacks may log more or less. */
 static dlt_status read_columns(fit *f)
 {
@@ -408,8 +444,7 @@ static dlt_status read_columns(fit *f)
     if (status == DLT_OK && bytes == 0) {
         f->progress.history_bytes = 0; /* it was deleted, which was warned of: it begins anew, with its header */
     } else if (status == DLT_OK) {
-        f->columns = dlt_arena_printf(f->arena, "%.*s", (int)strcspn(text, "\r\n"), text);
-        status = f->columns != NULL ? DLT_OK : dlt_fail_memory(f->diag);
+        status = cut_header(f, text);
     }
     dlt_free(text);
     dlt_free(path);
@@ -1238,7 +1273,8 @@ static void history_header(const fit *f, const dlt_logs *logs, dlt_buf *out)
     (void)f;
     dlt_buf_string(out, "epoch");
     for (int i = 0; i < logs->count; i++) {
-        dlt_buf_printf(out, ",%s", logs->at[i].name);
+        dlt_buf_char(out, ',');
+        dlt_buf_csv(out, logs->at[i].name);
     }
     dlt_buf_string(out, "\r\n");
 }
@@ -1257,12 +1293,9 @@ static void history_value(const dlt_log_entry *e, dlt_buf *out)
 /* By the columns of the file that goes on, else by `names`, as in the header. */
 static void history_row(const fit *f, const dlt_logs *names, const dlt_logs *logs, dlt_buf *out)
 {
-    char name[256];
     dlt_buf_printf(out, "%lld", (long long)f->progress.epoch);
-    const char *at = f->columns != NULL ? strchr(f->columns, ',') : NULL;
-    for (; at != NULL; at = strchr(at + 1, ',')) {
-        snprintf(name, sizeof name, "%.*s", (int)strcspn(at + 1, ","), at + 1);
-        history_value(dlt_logs_find(logs, name), out);
+    for (int i = 0; i < f->column_count; i++) {
+        history_value(dlt_logs_find(logs, f->columns[i]), out);
     }
     for (int i = 0; i < names->count && f->columns == NULL; i++) {
         history_value(dlt_logs_find(logs, names->at[i].name), out);

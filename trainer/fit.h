@@ -52,7 +52,7 @@ typedef struct dlt_fit_result {
     int64_t epochs_done, steps;
     double best;
     int64_t best_epoch; /* from 0; -1: none */
-    char monitor[128];
+    char monitor[DLT_LOG_NAME];
     const char *stop_reason; /* of a callback; NULL */
     int64_t restored_epoch;  /* whose weights a callback put back at the end, from 1; 0: those of the last one stay */
     bool has_test;

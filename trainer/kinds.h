@@ -280,6 +280,8 @@ dlt_value *dlt_penalty_total(dlt_builder *b, dlt_value *rows);
 
 /* ---- callbacks ---- */
 
+/** Room for the longest name of a value: DLT_MAX_NAME bytes after "val_weighted_", and before a number "_12" and an index "[34]". */
+enum { DLT_LOG_NAME = 128 };
 /** One value of an epoch: "loss", "val_accuracy", "learning_rate". */
 typedef struct dlt_log_entry {
     const char *name; /* borrowed */

@@ -10,6 +10,7 @@
 #include "trainer/planted.h"
 #include "trainer/signals.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -20,6 +21,7 @@
 
 static const int64_t MOST_PROGRESS = (int64_t)1 << 48; /* steps, bytes: more than any run makes */
 enum { ALL_KINDS = DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER | DLT_SAVED_STATE };
+enum { FILE_PATH = DLT_SAVED_PATH + sizeof "/dltrain/kept/" }; /* room for any path in a file: none is cut */
 
 /* One write, as the writer sees it: a copy of everything. */
 typedef struct job {
@@ -205,17 +207,18 @@ static void release_job(job *j)
     *j = (job){0};
 }
 
-static const char *rooted(char *room, size_t size, const char *path)
+static const char *rooted(char room[FILE_PATH], const char *path)
 {
-    snprintf(room, size, "/%s", path);
+    assert(strlen(path) <= DLT_SAVED_PATH); /* of a dlt_saved, or of a group of one */
+    snprintf(room, FILE_PATH, "/%s", path);
     return room;
 }
 
 static dlt_status write_arrays(const dlt_saver *s, const job *j, dlt_checkpoint_writer *w, dlt_diag *diag)
 {
-    char path[1024];
+    char path[FILE_PATH];
     for (int i = 0; i < s->group_count; i++) {
-        DLT_TRY(dlt_checkpoint_group(w, rooted(path, sizeof path, s->groups[i]), s->group_names[i], diag));
+        DLT_TRY(dlt_checkpoint_group(w, rooted(path, s->groups[i]), s->group_names[i], diag));
     }
     const int count = j->weights_only ? s->weights : s->count;
     if (!j->weights_only && s->engine->spec->optimizer != NULL) {
@@ -226,7 +229,7 @@ static dlt_status write_arrays(const dlt_saver *s, const job *j, dlt_checkpoint_
     DLT_TRY(dlt_checkpoint_group(w, "/vars", s->engine->spec->name, diag));
     for (int i = 0; i < count; i++) {
         const dlt_saved *a = &s->list[i];
-        DLT_TRY(dlt_checkpoint_add(w, rooted(path, sizeof path, a->path), a->variable->type, &a->shape,
+        DLT_TRY(dlt_checkpoint_add(w, rooted(path, a->path), a->variable->type, &a->shape,
                                    s->snapshot + s->offsets[i], diag));
     }
     for (int i = 0; i < s->weights && j->kept && !j->weights_only; i++) { /* EarlyStopping's best */
@@ -453,6 +456,9 @@ static dlt_status prepare(dlt_saver *s, dlt_diag *diag)
     for (int i = 0; i < built->group_count && !c.failed; i++) {
         int64_t *times = dlt_names_at(&seen, built->groups[i].group, 0);
         const char *path = dlt_arena_printf(s->arena, "%s/vars", built->groups[i].group);
+        if (path != NULL && strlen(path) > DLT_SAVED_PATH) {
+            return dlt_saved_too_long(path, diag);
+        }
         c.failed = times == NULL || path == NULL;
         if (!c.failed && (*times)++ == 0) { /* a layer that is used again opens its group again */
             add_group(&c, path, built->groups[i].name);
@@ -849,7 +855,7 @@ dlt_status dlt_saved_callbacks_read(dlt_checkpoint *c, dlt_callback_set *callbac
 
 dlt_status dlt_saved_kept_read(dlt_checkpoint *c, dlt_saver *s, dlt_diag *diag)
 {
-    char path[1024];
+    char path[FILE_PATH];
     const dlt_shape scalar = dlt_scalar();
     s->kept.held = false;
     if (s->kept.data == NULL || dlt_checkpoint_find(c, "/dltrain/kept/epoch") == NULL) {
@@ -886,8 +892,8 @@ static dlt_status expect_counts(const dlt_checkpoint *c, const dlt_engine *e, dl
         int64_t *count =
             all->list[i]->role == DLT_VARIABLE_WEIGHT ? dlt_names_find(&counts, all->list[i]->group) : NULL;
         if (count != NULL && *count > 0) {
-            char group[1024];
-            const dlt_status one = dlt_checkpoint_expect(c, rooted(group, sizeof group, all->list[i]->group),
+            char group[FILE_PATH];
+            const dlt_status one = dlt_checkpoint_expect(c, rooted(group, all->list[i]->group),
                                                          (size_t)*count, diag);
             status = status == DLT_OK ? one : status;
             *count = 0;
@@ -900,17 +906,17 @@ static dlt_status expect_counts(const dlt_checkpoint *c, const dlt_engine *e, dl
 typedef enum saved_rate { RATE_AS_HERE, RATE_IN_FILE, NO_RATE_IN_FILE } saved_rate;
 
 /* Path in the file of an array that is not the rate itself, which comes second of the optimizer's. */
-static const char *path_in_file(char *room, size_t size, const dlt_saved *a, saved_rate rate, bool rate_here)
+static const char *path_in_file(char room[FILE_PATH], const dlt_saved *a, saved_rate rate, bool rate_here)
 {
     static const char optimizer[] = "optimizer/vars/";
     int64_t number = 0;
     const size_t length = strlen(optimizer);
     if (rate == RATE_AS_HERE || strncmp(a->path, optimizer, length) != 0 ||
         !dlt_parse_i64(a->path + length, strlen(a->path + length), &number) || number == 0) {
-        return rooted(room, size, a->path);
+        return rooted(room, a->path);
     }
     number += (rate == RATE_IN_FILE ? 1 : 0) - (rate_here ? 1 : 0);
-    snprintf(room, size, "/%s%lld", optimizer, (long long)number);
+    snprintf(room, FILE_PATH, "/%s%lld", optimizer, (long long)number);
     return room;
 }
 
@@ -924,12 +930,12 @@ static dlt_status read_arrays(dlt_checkpoint *c, dlt_engine *e, unsigned which, 
     if (arena == NULL) {
         return dlt_fail_memory(diag);
     }
-    dlt_status status = expect_counts(c, e, arena, diag);
+    dlt_status status = dlt_saved_list(arena, e->variables, e->spec->optimizer, which, &list, &count, diag);
     if (status == DLT_OK) {
-        status = dlt_saved_list(arena, e->variables, e->spec->optimizer, which, &list, &count, diag);
+        status = expect_counts(c, e, arena, diag);
     }
     for (int i = 0; i < count && status == DLT_OK; i++) {
-        char path[1024];
+        char path[FILE_PATH];
         if (rate != RATE_AS_HERE && list[i].variable == rate_here) {
             continue;
         }
@@ -938,7 +944,7 @@ static dlt_status read_arrays(dlt_checkpoint *c, dlt_engine *e, unsigned which, 
         status =
             data == NULL
                 ? dlt_fail_memory(diag)
-                : dlt_checkpoint_read(c, path_in_file(path, sizeof path, &list[i], rate, rate_here != NULL),
+                : dlt_checkpoint_read(c, path_in_file(path, &list[i], rate, rate_here != NULL),
                                       list[i].variable->type, &list[i].shape, data, diag);
         const bool skipped = DLT_PLANTED("slot") && strcmp(list[i].path, "optimizer/vars/2") == 0;
         if (status == DLT_OK && !skipped) {
@@ -958,13 +964,13 @@ dlt_status dlt_saved_arrays_fit(const dlt_checkpoint *c, const dlt_engine *e, un
     if (arena == NULL) {
         return dlt_fail_memory(diag);
     }
-    dlt_status status = expect_counts(c, e, arena, diag);
+    dlt_status status = dlt_saved_list(arena, e->variables, e->spec->optimizer, which, &list, &count, diag);
     if (status == DLT_OK) {
-        status = dlt_saved_list(arena, e->variables, e->spec->optimizer, which, &list, &count, diag);
+        status = expect_counts(c, e, arena, diag);
     }
     for (int i = 0; i < count && status == DLT_OK; i++) {
-        char path[1024];
-        status = dlt_checkpoint_fits(c, rooted(path, sizeof path, list[i].path), &list[i].shape, diag);
+        char path[FILE_PATH];
+        status = dlt_checkpoint_fits(c, rooted(path, list[i].path), &list[i].shape, diag);
     }
     dlt_arena_destroy(arena);
     return status;

@@ -3,6 +3,8 @@
 
 #include "trainer/optimizer.h"
 
+#include <string.h>
+
 /* A list under construction. */
 typedef struct lister {
     dlt_arena *arena;
@@ -11,6 +13,7 @@ typedef struct lister {
     int count, room;
     int next;            /* number of the optimizer's next array */
     const char *missing; /* a variable that should be there */
+    const char *too_long; /* a path */
 } lister;
 
 static void add(lister *l, const char *path, const dlt_variable *variable, const dlt_variable *part)
@@ -18,6 +21,9 @@ static void add(lister *l, const char *path, const dlt_variable *variable, const
     if (l->count == l->room) {
         l->missing = "more arrays than were counted";
         return;
+    }
+    if (path != NULL && strlen(path) > DLT_SAVED_PATH) {
+        l->too_long = path;
     }
     const dlt_variable *shaped = part != NULL ? part : variable;
     l->list[l->count++] = (dlt_saved){path, variable, part, shaped->shape, shaped->layout};
@@ -135,6 +141,12 @@ static int most(const dlt_variables *all)
     return all->count + (DLT_OPTIMIZER_MAX_SLOTS + 2) * trained + 3;
 }
 
+dlt_status dlt_saved_too_long(const char *path, dlt_diag *diag)
+{
+    return dlt_fail(diag, DLT_E_CONFIG, (dlt_pos){0}, "'%s' is too long for a checkpoint: at most %d bytes", path,
+                    (int)DLT_SAVED_PATH);
+}
+
 dlt_status dlt_saved_list(dlt_arena *arena, dlt_variables *variables, const dlt_item *optimizer,
                           unsigned kinds, const dlt_saved **list, int *count, dlt_diag *diag)
 {
@@ -159,6 +171,9 @@ dlt_status dlt_saved_list(dlt_arena *arena, dlt_variables *variables, const dlt_
     }
     if (l.missing != NULL) {
         return dlt_fail(diag, DLT_E_INTERNAL, (dlt_pos){0}, "a checkpoint lacks '%s'", l.missing);
+    }
+    if (l.too_long != NULL) {
+        return dlt_saved_too_long(l.too_long, diag);
     }
     *count = l.count;
     return DLT_OK;

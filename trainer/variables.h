@@ -14,6 +14,9 @@
 
 #include "trainer/kinds.h"
 
+/** Most bytes of a path here: what is put before it in a file ("/dltrain/kept/") fits too. */
+enum { DLT_SAVED_PATH = 1000 };
+
 /** One array of a checkpoint. */
 typedef struct dlt_saved {
     const char *path;         /* "optimizer/vars/3" */
@@ -36,6 +39,8 @@ typedef enum dlt_saved_kind {
  */
 dlt_status dlt_saved_list(dlt_arena *arena, dlt_variables *variables, const dlt_item *optimizer,
                           unsigned kinds, const dlt_saved **list, int *count, dlt_diag *diag);
+/** Says that a path has more than DLT_SAVED_PATH bytes; returns DLT_E_CONFIG. */
+dlt_status dlt_saved_too_long(const char *path, dlt_diag *diag);
 /** Byte offset in the variable's storage class, once offsets are fixed. */
 int64_t dlt_saved_offset(const dlt_saved *saved);
 

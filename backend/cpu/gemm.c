@@ -3,6 +3,8 @@
 
 #include "base/alloc.h"
 
+#include <assert.h>
+
 int64_t dlt_gemm_edge(int64_t size, int64_t n, int64_t i, int64_t grain)
 {
     const int64_t grains = dlt_divide_up(size, grain), at = grains * i / n * grain;
@@ -56,10 +58,11 @@ dlt_gemm_grid dlt_gemm_cut(const dlt_gemm_ops *ops, int64_t rows, int64_t cols, 
     const double enough = 1.5e6, work = 2.0 * (double)rows * (double)cols * (double)depth; /* operations worth a task */
     const double fair = work * (double)batch / enough;
     const int64_t wanted = dlt_divide_up(fair > 64 ? 64 : fair < 1 ? 1 : (int64_t)fair, batch > 0 ? batch : 1);
-    dlt_gemm_grid g = {dlt_divide_up(rows, DLT_GEMM_ROWS), dlt_divide_up(cols, DLT_GEMM_COLS), 1, depth};
-    if (rows == 0 || cols == 0) {
+    assert(ops->mr > 0 && ops->nr > 0); /* sides of what stays in registers */
+    if (rows < 1 || cols < 1) {
         return (dlt_gemm_grid){1, 1, 1, depth};
     }
+    dlt_gemm_grid g = {dlt_divide_up(rows, DLT_GEMM_ROWS), dlt_divide_up(cols, DLT_GEMM_COLS), 1, depth};
     while (g.row_blocks * g.col_blocks < wanted) {
         const int64_t height = rows / g.row_blocks, width = cols / g.col_blocks;
         /* packing a row of A costs about twice as much as a column of B: keep blocks wide */

@@ -306,8 +306,7 @@ void dlt_ref_epilogue_run(const dlt_cpu_call *call, int phase, int64_t task)
 {
     const epilogue *e = call->prepared;
     const dlt_node *n = call->node;
-    const void *inputs[MOST_INPUTS];
-    inputs[0] = call->workspace;
+    const void *inputs[MOST_INPUTS] = {call->workspace};
     for (int i = 1; i < n->epilogue->input_count; i++) {
         inputs[i] = call->in[n->own_inputs + i - 1];
     }

@@ -121,10 +121,11 @@ static bool prepare_conv(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
     const dlt_ref_window w = window_of(query->node);
     const dlt_conv_attrs *attrs = query->node->attrs;
     dlt_shape result = attrs->x_shape;
+    const int64_t c_each = w.in_channels / w.groups;
     dlt_window_output(&attrs->window, &attrs->x_shape, result.dim + 1);
     result.dim[result.rank - 1] = w.out_channels;
     dlt_ref_phase(schedule, w.batch * dlt_ref_volume(w.out),
-                  (double)w.cells * (double)(w.in_channels / w.groups) * (double)w.out_channels);
+                  (double)w.cells * (double)c_each * (double)w.out_channels);
     return dlt_ref_epilogue_prepare(query, &result, schedule);
 }
 
@@ -180,8 +181,9 @@ static bool prepare_conv_dx(const dlt_cpu_query *query, dlt_cpu_schedule *schedu
 {
     const dlt_ref_window w = window_of(query->node);
     const dlt_conv_attrs *attrs = query->node->attrs;
+    const int64_t c_each = w.in_channels / w.groups;
     dlt_ref_phase(schedule, w.batch * dlt_ref_volume(w.in),
-                  (double)w.cells * (double)(w.in_channels / w.groups) * (double)w.out_channels);
+                  (double)w.cells * (double)c_each * (double)w.out_channels);
     return dlt_ref_epilogue_prepare(query, &attrs->x_shape, schedule);
 }
 
@@ -234,8 +236,8 @@ const dlt_cpu_kernel dlt_cpu_ref_CONV_DX = {.name = "conv_dx_reference",
 static bool prepare_conv_dw(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
 {
     const dlt_ref_window w = window_of(query->node);
-    dlt_ref_phase(schedule, w.cells * w.in_channels,
-                  (double)(w.batch * dlt_ref_volume(w.out)) * (double)(w.out_channels / w.groups));
+    const int64_t f_each = w.out_channels / w.groups;
+    dlt_ref_phase(schedule, w.cells * w.in_channels, (double)(w.batch * dlt_ref_volume(w.out)) * (double)f_each);
     return true;
 }
 

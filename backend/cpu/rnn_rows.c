@@ -599,9 +599,10 @@ static void weights_back(const dlt_cpu_call *call, const rnn *r, const prepared 
     if (to == NULL) {
         return;
     }
+    float *const part = to + row * r->width + col;
     const dlt_gemm_block g = {.a = a + row,
                               .b = dz + col,
-                              .c = to + row * r->width + col,
+                              .c = part,
                               .a_row = 1,
                               .a_col = rows,
                               .b_row = r->width,

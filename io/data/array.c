@@ -350,19 +350,19 @@ static dlt_status look_at(dlt_source *source, size_t part, dlt_array *a, int64_t
     const bool scalar = a->row_elements == 1;
     for (int64_t i = 0; i < rows * a->row_elements; i++) {
         const double value = dlt_element_value(a->dtype, values, (size_t)i);
-        const long long record = (long long)(first + i / a->row_elements);
+        const int64_t record = first + i / a->row_elements;
         if (!isfinite(value)) {
             char text[40];
             dlt_format_double(value, text, sizeof text);
-            return dlt_fail(diag, DLT_E_DATA, a->at, "'%s': record %lld has the value %s", a->path, record,
-                            text);
+            return dlt_fail(diag, DLT_E_DATA, a->at, "'%s': record %lld has the value %s", a->path,
+                            (long long)record, text);
         }
         if (a->role == DLT_ROLE_WEIGHT && value < 0) {
             char text[40];
             dlt_format_double(value, text, sizeof text);
             return dlt_fail(diag, DLT_E_DATA, a->at,
-                            "'%s': record %lld has the weight %s; weights are 0 or more", a->path, record,
-                            text);
+                            "'%s': record %lld has the weight %s; weights are 0 or more", a->path,
+                            (long long)record, text);
         }
         dlt_part_stats_number(stats, value);
         if (scalar && a->role == DLT_ROLE_TARGET && !dlt_stats_class(&source->stats, value, record)) {

@@ -488,8 +488,9 @@ static void parse_record(parser *p)
     p->line_start = start;
     p->cut_wrongly = false;
     for (p->field = 0;; p->field++) {
-        const csv_column *column = p->field < plan->column_count ? &plan->columns[p->field] : NULL;
-        if (column == NULL || column->action != CSV_NUMBER || plan->missing_first ||
+        const bool known = p->field < plan->column_count;
+        const csv_column *column = &plan->columns[known ? p->field : 0];
+        if (!known || column->action != CSV_NUMBER || plan->missing_first ||
             (column->is_label && plan->label_map != NULL) || !quick_number(p, column, record)) {
             general_field(p, record);
         }

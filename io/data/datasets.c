@@ -162,7 +162,7 @@ static const char *name_of(dlt_datasets *data, const dlt_dataset *dataset, const
 {
     const char *path = dlt_dataset_path(dataset), *name = NULL;
     if (path != NULL) {
-        const char *base = dlt_path_base(path), *end = base;
+        const char *base = dlt_path_base(path), *end;
         if (dlt_text_starts(base, "train") && base > path + 1) {
             end = base - 1; /* the slash */
             base = end;
@@ -286,13 +286,13 @@ static dlt_status open_all(dlt_datasets *data, const dlt_data_spec *spec, const 
         }
     }
     DLT_TRY(status);
-    if (data->frame == NULL) {
+    int first = 0;
+    while (first < DLT_SET_COUNT && (items[first] == NULL || data->datasets[first] == NULL)) {
+        first++;
+    }
+    if (first == DLT_SET_COUNT) {
         return dlt_fail(diag, DLT_E_CONFIG, (dlt_pos){0},
                         "the model file names no data: data.train is missing");
-    }
-    int first = 0;
-    while (data->datasets[first] == NULL) {
-        first++;
     }
     s->name = name_of(data, data->datasets[first], items[first]);
     s->layout = &data->frame->layout;

@@ -2,6 +2,7 @@
 #include "io/data/frame.h"
 
 #include "base/alloc.h"
+#include "base/num.h"
 #include "io/data/stats.h"
 
 #include <string.h>
@@ -122,9 +123,7 @@ void dlt_put_u64(dlt_buf *out, uint64_t value)
 
 void dlt_put_double(dlt_buf *out, double value)
 {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    dlt_put_u64(out, bits);
+    dlt_put_u64(out, dlt_bits_of(value));
 }
 
 void dlt_put_text(dlt_buf *out, const char *text, size_t bytes)

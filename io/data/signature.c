@@ -42,7 +42,8 @@ dlt_target_type dlt_target_of(const dlt_frame *frame, dlt_shape *shape)
     const dlt_record_layout *layout = &frame->layout;
     int64_t targets = 0;
     *shape = dlt_scalar();
-    for (int i = -1; (i = dlt_layout_find(layout, DLT_ROLE_TARGET, (size_t)(i + 1))) >= 0;) {
+    for (int i = dlt_layout_find(layout, DLT_ROLE_TARGET, 0); i >= 0;
+         i = dlt_layout_find(layout, DLT_ROLE_TARGET, (size_t)i + 1)) {
         *shape = layout->parts[i].shape;
         targets++;
     }

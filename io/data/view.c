@@ -5,6 +5,7 @@
 #include "base/rng.h"
 #include "io/data/convert.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -319,6 +320,7 @@ static void share(dealing *d, int64_t rows, int64_t validation)
                 most = c;
             }
         }
+        assert(most >= 0 && d->classes != NULL); /* every row is of a class, and no more than all go to validation */
         d->classes[most].validation++;
         d->classes[most].rest = -1;
     }

@@ -159,7 +159,11 @@ static void mark(const dlt_checkpoint *c, const char *path, bool *known)
 {
     char above[DLT_H5_MAX_PATH + 1];
     const dlt_h5_object *first = dlt_h5_at(c->file, 0);
-    snprintf(above, sizeof above, "%s", path);
+    const size_t length = strlen(path);
+    if (length >= sizeof above) {
+        return; /* no object has such a path */
+    }
+    memcpy(above, path, length + 1);
     for (;;) {
         const dlt_h5_object *object = dlt_h5_find(c->file, above);
         if (object != NULL) {
@@ -531,6 +535,7 @@ dlt_status dlt_checkpoint_read(dlt_checkpoint *c, const char *path, dlt_dtype dt
         return dlt_fail(diag, DLT_E_INTERNAL, (dlt_pos){0}, "'%s' is expected with an impossible shape", path);
     }
     DLT_TRY(dlt_checkpoint_fits(c, path, shape, diag));
+    assert(i != NULL || !c->ours); /* else it is missing */
     if (c->ours && i->entry.dtype != dtype) {
         DLT_TRY(verify_item(c, i, diag));
     }
@@ -550,8 +555,8 @@ dlt_status dlt_checkpoint_read_text(dlt_checkpoint *c, const char *name, char **
 {
     char path[DLT_H5_MAX_PATH + 1];
     *text = NULL;
-    snprintf(path, sizeof path, "/dltrain/%s", name);
-    const item *i = find_item(c, path);
+    const int length = snprintf(path, sizeof path, "/dltrain/%s", name);
+    const item *i = length > 0 && (size_t)length < sizeof path ? find_item(c, path) : NULL;
     if (i == NULL) {
         return fault(c, diag, "'%s' is missing", path);
     }

@@ -142,12 +142,7 @@ void dlt_checkpoint_abandon(dlt_checkpoint_writer *writer)
 /* Names and paths are fields of the manifest's lines. */
 static bool is_plain(const char *text)
 {
-    for (const char *c = text; *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7F) {
-            return false;
-        }
-    }
-    return dlt_utf8_valid(text, strlen(text));
+    return dlt_text_plain(text) && dlt_utf8_valid(text, strlen(text));
 }
 
 static dlt_status check_name(dlt_checkpoint_writer *w, const char *text, dlt_diag *diag)

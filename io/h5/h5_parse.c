@@ -200,10 +200,11 @@ static void get_chunked(cursor *c, dlt_h5_file *file, h5_layout *layout, dlt_h5_
     }
     for (int i = 0; i < rank; i++) {
         const uint64_t dim = get_u64(c);
-        if (c->wrong == NULL && (dim == 0 || dim > UINT32_MAX)) {
-            wrong(c, "a chunk has an impossible shape");
-        }
         if (c->wrong != NULL) {
+            return;
+        }
+        if (dim == 0 || dim > UINT32_MAX) {
+            wrong(c, "a chunk has an impossible shape");
             return;
         }
         out->chunk.dim[i] = (int64_t)dim;

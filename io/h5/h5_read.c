@@ -8,9 +8,11 @@
 #include "io/h5/h5_internal.h"
 
 #include "base/alloc.h"
+#include "base/num.h"
 #include "base/sha256.h"
 #include "io/file.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,8 +58,7 @@ static double widen_bf16(uint16_t bits)
 /* The nearest 16-bit float (ties to even) of 1 + exponent_bits + mantissa_bits bits. */
 static uint16_t narrow(double value, int exponent_bits, int mantissa_bits)
 {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
+    const uint64_t bits = dlt_bits_of(value);
     const uint16_t sign = (uint16_t)(bits >> 48 & 0x8000);
     const int exponent = (int)(bits >> 52 & 2047) - 1023;
     const uint64_t mantissa = bits & ((UINT64_C(1) << 52) - 1);
@@ -630,6 +631,7 @@ static dlt_status read_chunk(const job *j, const int64_t *place, int64_t number,
 {
     const dlt_shape *shape = &j->set->shape, *chunk = &j->set->chunk;
     int64_t low[DLT_MAX_RANK], high[DLT_MAX_RANK], corner[DLT_MAX_RANK];
+    assert(shape->rank > 0); /* a scalar has no chunks: h5_parse.c refuses it */
     for (int i = 0; i < shape->rank; i++) {
         corner[i] = low[i] = place[i] * chunk->dim[i];
         high[i] = shape->dim[i] - low[i] < chunk->dim[i] ? shape->dim[i] : low[i] + chunk->dim[i];

@@ -6,6 +6,7 @@ Everything is tried on names in a folder of the test's own, and on a terminal th
 import os
 import pathlib
 import pty
+import re
 import shlex
 import stat
 import subprocess
@@ -243,6 +244,31 @@ class Readers(sp.Case):
         self.assertNotEqual(done.returncode, 0)
         self.assertIn(b"no-such.yaml", done.stderr)
 
+
+class StandardOutput(sp.Case):
+    """A result that cannot be written to standard output is no result: each command must say so and fail."""
+
+    # What follows the command; those of fit go to standard error, which cannot be complained about.
+    WORDS = {"check": ["model.yaml"], "plan": ["model.yaml"], "summary": ["model.yaml"],
+             "evaluate": ["run", "--data", "rows.csv"], "predict": ["run", "--input", "rows.csv"],
+             "verify-resume": ["model.yaml", "--random", 1], "reproduce": ["run"], "gradcheck": ["model.yaml"],
+             "time": ["model.yaml", "--steps", 2], "debug": ["model.yaml"], "help": ["Dense"], "schema": [],
+             "init": ["--output", "-"], "doctor": [], "completion": ["bash"], "man": []}
+
+    def run_into_full(self, *words):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            return subprocess.run([os.path.abspath(PROGRAM), *map(str, words)], cwd=trained.folder, stdin=subprocess.DEVNULL,
+                                  stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False)
+
+    def test_each_command_tells_that_it_is_full(self):
+        commands = re.findall(r"^  ([a-z][a-z-]*) ", self.run_ok("--help"), re.MULTILINE)
+        self.assertEqual(set(commands), {"fit", *self.WORDS})
+        for words in [*([c, *self.WORDS[c]] for c in commands if c != "fit"), ["--help"], ["--version"], ["fit", "--help"],
+                      ["plan", "model.yaml", "--format", "json"], ["reproduce", "run", "--dry-run"]]:
+            with self.subTest(words=words):
+                done = self.run_into_full(*words)
+                self.assertEqual(done.returncode, sp.OUTPUT, done.stderr)
+                self.assertIn("cannot write to standard output: No space left on device", done.stderr)
 
 if __name__ == "__main__":
     sp.main()
