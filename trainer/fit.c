@@ -352,7 +352,7 @@ static dlt_status find_run(fit *f)
         const dlt_spec_change *changes = NULL;
         DLT_TRY(changes_since_run(f, newest.path, &changes, &count));
         say(f, DLT_NOTE, text != NULL ? text : "new run");
-        tell_changes(f, DLT_ERROR, changes, count);
+        tell_changes(f, DLT_NOTE, changes, count);
     }
     return DLT_OK;
 }
