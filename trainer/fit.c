@@ -166,6 +166,24 @@ static dlt_status changes_since_run(fit *f, const char *run, const dlt_spec_chan
     return changes_since(f, before, changes, count);
 }
 
+/* Leaves out where data lie and callbacks write: a checkpoint may go on on another machine, and what the data are is compared by
+ * their digest. */
+static dlt_status without_moved_files(fit *f, const dlt_spec_change **changes, size_t *count)
+{
+    dlt_spec_change *kept = dlt_arena_alloc(f->arena, *count + 1, sizeof *kept);
+    size_t n = 0;
+    for (size_t i = 0; kept != NULL && i < *count; i++) {
+        const dlt_spec_change *c = &(*changes)[i];
+        const bool moves = dlt_text_starts(c->path, "data.") || dlt_text_starts(c->path, "fit.callbacks");
+        if (!moves || (c->flags & DLT_FIELD_FILES) == 0) {
+            kept[n++] = *c;
+        }
+    }
+    *changes = kept;
+    *count = n;
+    return kept != NULL ? DLT_OK : dlt_fail_memory(f->diag);
+}
+
 /* True if there are changes, and all of them may be made on --allow-change. */
 static bool only_changeable(const dlt_spec_change *changes, size_t count)
 {
@@ -254,16 +272,23 @@ static dlt_status use_run(fit *f, const char *path, const dlt_run_info *info)
 {
     f->path = path;
     f->info = *info;
-    if (strcmp(info->digest, f->run->digest) == 0) {
+    bool same = strcmp(info->digest, f->run->digest) == 0;
+    size_t count = 0;
+    const dlt_spec_change *changes = NULL;
+    if (!same) {
+        DLT_TRY(changes_since_run(f, path, &changes, &count));
+        if (changes != NULL) {
+            DLT_TRY(without_moved_files(f, &changes, &count));
+            same = count == 0;
+        }
+    }
+    if (same) {
         if (is_complete(f, info)) {
             f->result->outcome = DLT_FIT_DONE_BEFORE;
             return DLT_OK;
         }
         return open_newest(f, path);
     }
-    size_t count = 0;
-    const dlt_spec_change *changes = NULL;
-    DLT_TRY(changes_since_run(f, path, &changes, &count));
     const bool changeable = only_changeable(changes, count);
     if (!changeable || !f->options->allow_change || !has_epochs_left(f, info)) {
         tell_changes(f, DLT_ERROR, changes, count);
@@ -548,24 +573,6 @@ static dlt_status enter_run(fit *f)
 }
 
 /* ---- what was changed on --allow-change ---- */
-
-/* Leaves out where data lie and callbacks write: a checkpoint may go on on another machine, and what the data are is compared by
- * their digest. */
-static dlt_status without_moved_files(fit *f, const dlt_spec_change **changes, size_t *count)
-{
-    dlt_spec_change *kept = dlt_arena_alloc(f->arena, *count + 1, sizeof *kept);
-    size_t n = 0;
-    for (size_t i = 0; kept != NULL && i < *count; i++) {
-        const dlt_spec_change *c = &(*changes)[i];
-        const bool moves = dlt_text_starts(c->path, "data.") || dlt_text_starts(c->path, "fit.callbacks");
-        if (!moves || (c->flags & DLT_FIELD_FILES) == 0) {
-            kept[n++] = *c;
-        }
-    }
-    *changes = kept;
-    *count = n;
-    return kept != NULL ? DLT_OK : dlt_fail_memory(f->diag);
-}
 
 /* The checkpoint knows best what it was trained with: a run that was taken over and killed before it saved
  * has the new config already, and the old checkpoint still. */

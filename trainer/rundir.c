@@ -89,6 +89,33 @@ static bool is_ours(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || dlt_text_starts(name, "run.json.tmp-");
 }
 
+/* A run that was stopped while it was made has no checkpoint yet: one without run.json lost that afterwards. */
+static dlt_status check_checkpoints(const char *path, dlt_diag *diag)
+{
+    char *checkpoints = dlt_path_join(path, "checkpoints");
+    if (checkpoints == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    DIR *folder = opendir(checkpoints);
+    char newest[NAME_MAX + 1] = "";
+    for (const struct dirent *entry; folder != NULL && (entry = readdir(folder)) != NULL;) {
+        if (entry->d_name[0] != '.' && strcmp(entry->d_name, newest) > 0) { /* step-... is behind best, final and last */
+            snprintf(newest, sizeof newest, "%s", entry->d_name);
+        }
+    }
+    if (folder != NULL) {
+        closedir(folder);
+    }
+    const dlt_status status =
+        newest[0] == '\0' ? DLT_OK
+                          : dlt_fail(diag, DLT_E_CHECKPOINT, nowhere,
+                                     "'%s' holds checkpoints but no run.json, which says what they are of; nothing was changed. "
+                                     "To go on: --resume %s/%s --run FOLDER, with a new folder",
+                                     path, checkpoints, newest);
+    dlt_free(checkpoints);
+    return status;
+}
+
 /* Whether a run may begin in a folder that held none: it is empty, or a run was being made there when it was stopped, or has been
  * made there since by another process. Somebody else's files are left alone. */
 static dlt_status check_folder(const char *path, dlt_diag *diag)
@@ -113,13 +140,44 @@ static dlt_status check_folder(const char *path, dlt_diag *diag)
     }
     closedir(folder);
     const dlt_status status =
-        other.failed                  ? dlt_fail_memory(diag)
-        : other.length == 0 || begun || dlt_rundir_is(path) ? DLT_OK
+        other.failed                                ? dlt_fail_memory(diag)
+        : other.length == 0 || dlt_rundir_is(path) ? DLT_OK
+        : begun                                     ? check_checkpoints(path, diag)
             : dlt_fail(diag, DLT_E_CHECKPOINT, nowhere,
                        "'%s' is no run directory and holds other files ('%s'); give --run a folder that is new or empty", path,
                        dlt_buf_text(&other));
     dlt_buf_release(&other);
     return status;
+}
+
+/* Moves a run to PATH.old-STAMP, unless somebody is at work in it. */
+static dlt_status move_aside(const char *path, dlt_diag *diag)
+{
+    char stamp[32];
+    struct stat status;
+    dlt_buf old = {0}, lock_file = {0};
+    dlt_run_lock *lock = NULL;
+    DLT_TRY(dlt_run_lock_take(path, &lock, diag));
+    dlt_clock_stamp(stamp, sizeof stamp);
+    dlt_buf_printf(&old, "%s.old-%s", path, stamp);
+    for (int i = 2; !old.failed && dlt_file()->lstat(old.data, &status) == 0; i++) {
+        dlt_buf_reset(&old);
+        dlt_buf_printf(&old, "%s.old-%s-%d", path, stamp, i);
+    }
+    dlt_buf_printf(&lock_file, "%s/lock", dlt_buf_text(&old));
+    const dlt_status moved = old.failed || lock_file.failed ? dlt_fail_memory(diag)
+                             : dlt_file()->rename(path, old.data) != 0
+                                 ? dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot move '%s' to '%s': %s", path, old.data,
+                                            strerror(errno))
+                                 : DLT_OK;
+    if (moved == DLT_OK) {
+        dlt_file()->unlink(lock_file.data); /* it has moved along */
+        dlt_note(diag, nowhere, "the old run is now '%s'", old.data);
+    }
+    dlt_run_lock_release(lock);
+    dlt_buf_release(&lock_file);
+    dlt_buf_release(&old);
+    return moved;
 }
 
 dlt_status dlt_rundir_create_at(const char *path, bool force, dlt_diag *diag)
@@ -135,25 +193,7 @@ dlt_status dlt_rundir_create_at(const char *path, bool force, dlt_diag *diag)
                 "'%s' holds a run already; --force starts anew there and keeps the old one beside it", path);
         }
         if (dlt_rundir_is(path)) {
-            char stamp[32];
-            dlt_buf old = {0};
-            dlt_clock_stamp(stamp, sizeof stamp);
-            dlt_buf_printf(&old, "%s.old-%s", path, stamp);
-            for (int i = 2; !old.failed && dlt_file()->lstat(old.data, &status) == 0; i++) {
-                dlt_buf_reset(&old);
-                dlt_buf_printf(&old, "%s.old-%s-%d", path, stamp, i);
-            }
-            const dlt_status moved =
-                old.failed ? dlt_fail_memory(diag)
-                : dlt_file()->rename(path, old.data) != 0
-                    ? dlt_fail(diag, DLT_E_CHECKPOINT, nowhere, "cannot move '%s' to '%s': %s", path,
-                               old.data, strerror(errno))
-                    : DLT_OK;
-            if (moved == DLT_OK) {
-                dlt_note(diag, nowhere, "the old run is now '%s'", old.data);
-            }
-            dlt_buf_release(&old);
-            DLT_TRY(moved);
+            DLT_TRY(move_aside(path, diag));
         }
     }
     char *checkpoints = dlt_path_join(path, "checkpoints"), *above = dlt_path_folder(path);

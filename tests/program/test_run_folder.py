@@ -1,0 +1,101 @@
+"""What a run directory goes through that was not planned: --force while somebody works there, a lost run.json, a move to another
+place, a checkpoint of another config."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import dltrain
+
+MODEL = """\
+name: m
+seed: 5
+data: {train: {CSV: {path: rows.csv, target: y}}}
+layers: [Dense: {units: 4, activation: tanh}, Dense: {units: 1}]
+loss: mse
+optimizer: {Adam: {learning_rate: 0.05}}
+fit: {epochs: 4, batch_size: 8, callbacks: [CSVLogger: {filename: log.csv}]}
+"""
+
+
+class RunFolder(dltrain.TestCase):
+    def setUp(self):
+        super().setUp()
+        (self.folder / "m.yaml").write_text(MODEL)
+        (self.folder / "rows.csv").write_text("a,b,y\n" + "".join(f"{i % 7},{i * 3 % 11},{i * i % 5}\n" for i in range(40)))
+        self.run_folder = self.folder / "r"
+
+    def fit(self, code, *words, run="r", folder=None):
+        return self.expect(dltrain.run("fit", "m.yaml", "--run", run, "--threads", 1, *words, cwd=folder or self.folder), code)
+
+    def files(self):
+        return {p.name: dltrain.digest(p) for p in self.run_folder.rglob("*") if p.is_file()}
+
+    def test_a_run_at_work_is_not_moved_by_force(self):
+        words = dltrain.command("fit", "m.yaml", "--run", "r", "--verbose", "0", "-o", "fit.epochs=1000000")
+        with subprocess.Popen(words, cwd=self.folder, stderr=subprocess.PIPE, text=True) as child:
+            while not (self.run_folder / "history.csv").exists():
+                time.sleep(0.01)
+            for _ in range(5):
+                refused = self.fit(dltrain.CHECKPOINT, "--force")
+                self.assertIn(f"in use by process {child.pid}", refused.stderr)
+            self.assertEqual(sorted(os.listdir(self.folder)), ["log.csv", "m.yaml", "r", "rows.csv"])
+            child.send_signal(signal.SIGTERM)
+            self.assertEqual((child.wait(60), child.stderr.read()), (dltrain.SAVED, ""))
+        self.assertFalse((self.run_folder / "lock").exists())
+
+    def test_force_keeps_the_old_run_beside_it(self):
+        self.fit(dltrain.DONE)
+        before = self.files()
+        self.fit(dltrain.DONE, "--force")
+        kept, = self.folder.glob("r.old-*")
+        self.run_folder = kept
+        self.assertEqual(self.files(), before)
+
+    def test_checkpoints_without_run_json_are_left_alone(self):
+        self.fit(dltrain.SAVED, "--stop-after", 7)
+        (self.run_folder / "run.json").unlink()
+        before = self.files()
+        for words in ((), ("--force",)):
+            refused = self.fit(dltrain.CHECKPOINT, *words)
+            self.assertIn("holds checkpoints but no run.json", refused.stderr)
+            self.assertEqual(self.files(), before)
+        self.fit(dltrain.DONE, "--resume", self.run_folder / "checkpoints" / "last.weights.h5", run="other")
+
+    def test_a_folder_that_was_moved_goes_on(self):
+        self.fit(dltrain.DONE, run="straight")
+        self.fit(dltrain.SAVED, "--stop-after", 7)
+        moved = self.folder / "elsewhere"
+        moved.mkdir()
+        for name in ("m.yaml", "rows.csv", "r"):
+            shutil.move(self.folder / name, moved / name)
+        self.assertIn("continues bit for bit", self.fit(dltrain.DONE, "--exact", folder=moved).stderr)
+        weights = [dltrain.info(f)["weights"] for f in (moved / "r", self.folder / "straight")]
+        self.assertEqual(*weights)
+        self.assertIn("done", (lambda again: again.stdout + again.stderr)(self.fit(dltrain.DONE, folder=moved)))
+        (moved / "rows.csv").write_text((moved / "rows.csv").read_text() + "1,2,3\n")  # other data are not
+        self.fit(dltrain.NO_DATA, "-o", "fit.epochs=5", folder=moved)
+
+    def test_a_checkpoint_goes_on_with_its_own_config_only(self):
+        self.fit(dltrain.SAVED, "--stop-after", 7)
+        checkpoint = self.run_folder / "checkpoints" / "last.weights.h5"
+        for change in ("layers[0].activation=relu", "loss=mae", "seed=6", "fit.batch_size=4", "optimizer.Adam.beta_1=0.8"):
+            refused = self.fit(dltrain.CHECKPOINT, "--resume", checkpoint, "-o", change, "--allow-change", run="other")
+            self.assertIn("was trained with another config", refused.stderr)
+            self.assertIn(change.split("=")[0].split(".")[-1], refused.stderr)
+            self.assertFalse((self.folder / "other").exists())
+        rate = ("--resume", checkpoint, "-o", "optimizer.Adam.learning_rate=0.5")
+        self.assertIn("--allow-change", self.fit(dltrain.CHECKPOINT, *rate, run="other").stderr)
+        self.fit(dltrain.CHECKPOINT, *rate, "--allow-change", "--exact", run="other")
+        self.assertIn("not bit for bit", self.fit(dltrain.DONE, *rate, "--allow-change", run="other").stderr)
+        self.fit(dltrain.DONE, "--resume", checkpoint, run="own")
+        self.fit(dltrain.DONE)
+        losses = [dltrain.metrics(self.folder / run)[-1]["loss"] for run in ("other", "own", "r")]
+        self.assertEqual(losses[1], losses[2])
+        self.assertNotEqual(losses[0], losses[2])
+
+
+if __name__ == "__main__":
+    dltrain.main()
