@@ -345,6 +345,9 @@ static void write_table(schema_writer *w, const dlt_field *fields, const dlt_cat
         open_key(w, "name", '{');
         dlt_json_key_string(&w->json, "description", "name of this one, by which others and -o refer to it");
         string_members(w, true);
+        dlt_json_key_string(&w->json, "pattern", "^[^/\\u0000-\\u001f\\u007f]+$");
+        /* in characters, where schema/apply.c counts bytes */
+        dlt_json_key_int(&w->json, "maxLength", DLT_MAX_NAME);
         dlt_json_close(&w->json, '}');
     }
     if (category != NULL && category->trainable) {

@@ -58,8 +58,8 @@ RIGHT = [
 # What one value cannot tell: names given twice, one field against another, and the like. The schema may take these.
 BEYOND = {"kind-only-note", "value-bool-python", "value-float-inf", "value-float-nan", "value-float-overflow",
           "value-float-quoted", "value-float-ratio-by-zero", "value-int-exponent", "value-int-point",
-          "value-model-name-slash", "value-name-slash", "value-name-twice", "value-path-empty",
-          "value-path-tilde", "value-path-url"}
+          "value-model-name-slash", "value-name-twice", "value-path-empty", "value-path-tilde",
+          "value-path-url"}
 
 
 def main():
