@@ -261,6 +261,17 @@ static dlt_status differs(const reproduction *r, const char *what)
                     r->why_not != NULL ? r->why_not : "");
 }
 
+/* Files above 128 KiB are compared by samples before; by all that was read of them only now. */
+static dlt_status check_data(const reproduction *r, const dlt_run_info *now)
+{
+    return r->info.data_digest == NULL || now->data_digest == NULL || dlt_same_data(r->info.data_digest, now->data_digest)
+               ? DLT_OK
+               : dlt_fail(r->call->diag, DLT_E_DATA, nowhere,
+                          "the data are not those that '%s' was trained on: a file was changed since, in places where samples of it "
+                          "do not show which; put them back",
+                          r->path);
+}
+
 static dlt_status compare(const reproduction *r, double seconds)
 {
     dlt_run_info now;
@@ -274,6 +285,7 @@ static dlt_status compare(const reproduction *r, double seconds)
     const bool has_weights = dlt_file()->stat(weights, &seen) == 0;
     DLT_TRY(dlt_rundir_info(r->again, r->call->arena, &now, r->call->diag));
     const bool equal = now.weights != NULL && strcmp(now.weights, r->info.weights) == 0;
+    DLT_TRY(check_data(r, &now));
     if (has_weights) {
         DLT_TRY(dlt_runs_compare(r->spec, r->path, r->again, false, &c, &out, r->call->diag));
     }
@@ -317,6 +329,9 @@ static dlt_status train_again(const reproduction *r)
         return DLT_E_STOPPED;
     }
     if (p.differs && !r->options->whole) {
+        dlt_run_info now;
+        DLT_TRY(dlt_rundir_info(r->again, arena, &now, r->call->diag));
+        DLT_TRY(check_data(r, &now));
         return differs(r, dlt_arena_printf(arena, "epoch %lld differs (above)", (long long)p.equal + 1));
     }
     return code == 0 ? compare(r, dlt_seconds_since(p.start_ns))

@@ -63,7 +63,7 @@ typedef struct fit {
     dlt_feed feed;
     dlt_progress progress;
     const char *config, *identity;
-    char data_digest[65];
+    char data_digest[DLT_DATA_DIGEST];
     dlt_run_log *history, *metrics, *timing, *log;
     const char **columns; /* of a history.csv that goes on, after the epoch; NULL: its header is still to be written */
     int column_count;
@@ -764,7 +764,7 @@ static dlt_status load_weights(fit *f, const char *given)
 static dlt_status check_resumed(fit *f, const char **why_not)
 {
     *why_not = NULL;
-    if (strcmp(f->loaded.data_digest, f->data_digest) != 0) {
+    if (!dlt_same_data(f->loaded.data_digest, f->data_digest)) {
         return dlt_fail(f->diag, DLT_E_DATA, dlt_run_spec_pos(f->run, "data"),
                         "the data are not those that this run was trained on so far; put them back, or start "
                         "anew with --resume never");

@@ -46,7 +46,7 @@ struct dlt_dataset {
     int32_t *const *class_map; /* by part, or NULL */
     int64_t count;
     bool exact;
-    char digest[DLT_SHA256_HEX];
+    char digest[DLT_SHA256_HEX], content[DLT_SHA256_HEX];
     int64_t file_bytes;
     dlt_stamp *stamps; /* after a cache hit; else the source's */
     size_t stamp_count;
@@ -375,6 +375,33 @@ static dlt_status cache_into_memory(dlt_dataset *ds, dlt_diag *diag)
     return status;
 }
 
+/* Of records in memory. */
+static void digest_segments(const dlt_dataset *ds, int64_t units, uint8_t digest[DLT_SHA256_BYTES])
+{
+    dlt_content content;
+    dlt_content_begin(&content);
+    for (size_t i = 0; i < ds->segment_count; i++) {
+        const int64_t here = ds->shift == ONE_SEGMENT || units < units_per_segment(ds) ? units : units_per_segment(ds);
+        dlt_content_add(&content, ds->segments[i], (size_t)here * ds->unit_bytes);
+        units -= here;
+    }
+    dlt_content_end(&content, digest);
+}
+
+/* What the numbers of the records mean is part of the content. */
+static dlt_status make_content(dlt_dataset *ds, const uint8_t records[DLT_SHA256_BYTES], dlt_diag *diag)
+{
+    dlt_sha256 sha;
+    uint8_t digest[DLT_SHA256_BYTES];
+    bool no_memory = false;
+    dlt_sha256_init(&sha);
+    digest_frame(ds->frame, &sha, &no_memory);
+    dlt_sha256_update(&sha, records, DLT_SHA256_BYTES);
+    dlt_sha256_final(&sha, digest);
+    dlt_sha256_hex(digest, ds->content);
+    return no_memory ? dlt_fail_memory(diag) : DLT_OK;
+}
+
 /* ---- from a source ---- */
 
 static void take_over(dlt_dataset *ds)
@@ -596,9 +623,11 @@ static dlt_status load(dlt_dataset *ds, const dlt_dataset_options *options, cons
         bool spilled = false;
         DLT_TRY(fill_memory(ds, options->memory, &units, &spilled, diag));
         if (!spilled) {
+            uint8_t records[DLT_SHA256_BYTES];
             ds->count = dlt_source_records(source, units);
             ds->exact = true;
-            return DLT_OK;
+            digest_segments(ds, units, records);
+            return make_content(ds, records, diag);
         }
     }
     return folder != NULL ? fill_cache(ds, folder, key, units, diag) : no_folder(diag);
@@ -630,6 +659,13 @@ static void make_digest(dlt_dataset *ds)
     dlt_sha256_hex(digest, ds->digest);
 }
 
+static dlt_status content_of_pack(dlt_dataset *ds, dlt_diag *diag)
+{
+    uint8_t records[DLT_SHA256_BYTES];
+    dlt_pack_content(ds->pack, records);
+    return make_content(ds, records, diag);
+}
+
 static dlt_status open_at_depth(dlt_dataset *ds, const dlt_item *item, dlt_depth depth,
                                 const dlt_dataset_options *options, const char *folder, dlt_diag *diag)
 {
@@ -654,6 +690,7 @@ static dlt_status open_at_depth(dlt_dataset *ds, const dlt_item *item, dlt_depth
         if (depth == DLT_DEPTH_SCAN) {
             return DLT_OK;
         }
+        DLT_TRY(content_of_pack(ds, diag));
         return (uint64_t)dlt_pack_bytes(ds->pack) <= options->memory ? cache_into_memory(ds, diag)
                                                                      : cache_regions(ds, diag);
     }
@@ -673,7 +710,7 @@ static dlt_status open_at_depth(dlt_dataset *ds, const dlt_item *item, dlt_depth
     if (ds->count == 0) {
         return dlt_fail(diag, DLT_E_DATA, item->pos, "'%s' has no records", key.what);
     }
-    return DLT_OK;
+    return ds->pack != NULL && depth == DLT_DEPTH_LOAD ? content_of_pack(ds, diag) : DLT_OK;
 }
 
 dlt_status dlt_dataset_open(const dlt_item *item, dlt_depth depth, const dlt_dataset_options *options,
@@ -750,6 +787,11 @@ bool dlt_dataset_exact(const dlt_dataset *ds)
 const char *dlt_dataset_digest(const dlt_dataset *ds)
 {
     return ds->digest;
+}
+
+const char *dlt_dataset_content(const dlt_dataset *ds)
+{
+    return ds->content;
 }
 
 uint64_t dlt_dataset_memory(const dlt_dataset *ds)

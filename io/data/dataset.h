@@ -39,6 +39,9 @@ int64_t dlt_dataset_count(const dlt_dataset *dataset);
 bool dlt_dataset_exact(const dlt_dataset *dataset);
 /** Digest of the source's content (of samples of it) and of what the kind does with it, not of its place. */
 const char *dlt_dataset_digest(const dlt_dataset *dataset);
+/** Digest of all that was read, every byte of every record; "" where that was not done: at another depth than DLT_DEPTH_LOAD, or
+ * where records are read in place or made as they are needed. */
+const char *dlt_dataset_content(const dlt_dataset *dataset);
 /** Bytes of records in memory. */
 uint64_t dlt_dataset_memory(const dlt_dataset *dataset);
 /** "memory", "cache file PATH", "in place", "made as needed", "not kept". */

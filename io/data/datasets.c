@@ -184,6 +184,7 @@ static void describe_set(dlt_datasets *data, int set)
     *info = (dlt_set_info){.present = true,
                            .count = dlt_dataset_count(dataset),
                            .digest = dlt_dataset_digest(dataset),
+                           .content = dlt_dataset_content(dataset),
                            .place = dlt_dataset_place(dataset),
                            .file_bytes = dlt_dataset_file_bytes(dataset),
                            .stats = dlt_dataset_stats(dataset)};
@@ -305,7 +306,7 @@ static dlt_status open_all(dlt_datasets *data, const dlt_data_spec *spec, const 
     }
     if (splits) {
         s->sets[DLT_VALIDATION] =
-            (dlt_set_info){.present = true, .digest = "", .place = s->sets[DLT_TRAIN].place};
+            (dlt_set_info){.present = true, .digest = "", .content = "", .place = s->sets[DLT_TRAIN].place};
         DLT_TRY(make_split(data, items[DLT_VALIDATION], options, diag));
     }
     DLT_TRY(count_classes(data, options, diag));

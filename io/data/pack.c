@@ -68,6 +68,51 @@ static uint32_t check_of(const unsigned char *page, uint64_t number)
     return (uint32_t)(all ^ all >> 32);
 }
 
+/* ---- content ---- */
+
+void dlt_content_begin(dlt_content *c)
+{
+    dlt_sha256_init(&c->sha);
+    c->pages = c->filled = 0;
+}
+
+static void add_check(dlt_sha256 *sha, uint32_t check)
+{
+    const unsigned char bytes[4] = {(unsigned char)check, (unsigned char)(check >> 8), (unsigned char)(check >> 16),
+                                    (unsigned char)(check >> 24)};
+    dlt_sha256_update(sha, bytes, sizeof bytes);
+}
+
+void dlt_content_add(dlt_content *c, const unsigned char *records, size_t bytes)
+{
+    while (bytes > 0) {
+        if (c->filled == 0 && bytes >= DLT_PACK_PAGE) { /* where it lies */
+            add_check(&c->sha, check_of(records, c->pages++));
+            records += DLT_PACK_PAGE;
+            bytes -= DLT_PACK_PAGE;
+            continue;
+        }
+        const size_t n = bytes < DLT_PACK_PAGE - c->filled ? bytes : DLT_PACK_PAGE - c->filled;
+        memcpy(c->page + c->filled, records, n);
+        c->filled += n;
+        records += n;
+        bytes -= n;
+        if (c->filled == DLT_PACK_PAGE) {
+            add_check(&c->sha, check_of(c->page, c->pages++));
+            c->filled = 0;
+        }
+    }
+}
+
+void dlt_content_end(dlt_content *c, uint8_t digest[DLT_SHA256_BYTES])
+{
+    if (c->filled > 0) {
+        memset(c->page + c->filled, 0, DLT_PACK_PAGE - c->filled);
+        add_check(&c->sha, check_of(c->page, c->pages++));
+    }
+    dlt_sha256_final(&c->sha, digest);
+}
+
 static void put_u64(unsigned char *at, uint64_t value)
 {
     for (int i = 0; i < 8; i++) {
@@ -300,6 +345,16 @@ const void *dlt_pack_meta(const dlt_pack *pack, size_t *bytes)
 int64_t dlt_pack_bytes(const dlt_pack *pack)
 {
     return pack->bytes;
+}
+
+void dlt_pack_content(const dlt_pack *pack, uint8_t digest[DLT_SHA256_BYTES])
+{
+    dlt_sha256 sha;
+    dlt_sha256_init(&sha);
+    for (int64_t i = 0; i < pages_of(pack->bytes); i++) {
+        add_check(&sha, pack->checks[i]);
+    }
+    dlt_sha256_final(&sha, digest);
 }
 
 size_t dlt_pack_room(size_t bytes)

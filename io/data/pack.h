@@ -13,6 +13,18 @@
 
 enum { DLT_PACK_PAGE = 4096 };
 
+/** A digest of records, of every byte of them, that costs little more than reading them: of the checks of their pages. */
+typedef struct dlt_content {
+    dlt_sha256 sha;
+    uint64_t pages;
+    size_t filled; /* of page */
+    unsigned char page[DLT_PACK_PAGE];
+} dlt_content;
+
+void dlt_content_begin(dlt_content *content);
+void dlt_content_add(dlt_content *content, const unsigned char *records, size_t bytes);
+void dlt_content_end(dlt_content *content, uint8_t digest[DLT_SHA256_BYTES]);
+
 /** What a file is found by. */
 typedef struct dlt_pack_key {
     const char *name;                /* for people, the beginning of the file's name */
@@ -44,6 +56,8 @@ const char *dlt_pack_path(const dlt_pack *pack);
 const void *dlt_pack_meta(const dlt_pack *pack, size_t *bytes);
 /** Bytes of records. */
 int64_t dlt_pack_bytes(const dlt_pack *pack);
+/** The digest that dlt_content has of the same records. */
+void dlt_pack_content(const dlt_pack *pack, uint8_t digest[DLT_SHA256_BYTES]);
 /**
  * Reads and verifies the pages that hold [from, from + bytes), bytes > 0, into `pages`, which has
  * dlt_pack_room(bytes). *at is where `from` lies. Any thread; takes no memory.

@@ -341,15 +341,35 @@ dlt_status dlt_class_weights(const dlt_signature *s, const dlt_float_map *map, d
     return DLT_OK;
 }
 
-void dlt_signature_digest(const dlt_signature *s, char text[65])
+static void digest_sets(const dlt_signature *s, bool whole, char text[DLT_SHA256_HEX])
 {
     dlt_sha256 sha;
     uint8_t digest[DLT_SHA256_BYTES];
     dlt_sha256_init(&sha);
     for (int i = 0; i < DLT_SET_COUNT; i++) {
-        const char *set = s->sets[i].present ? s->sets[i].digest : "-";
+        const char *set = !s->sets[i].present ? "-" : whole ? s->sets[i].content : s->sets[i].digest;
         dlt_sha256_update(&sha, set, strlen(set) + 1);
     }
     dlt_sha256_final(&sha, digest);
     dlt_sha256_hex(digest, text);
+}
+
+void dlt_signature_digest(const dlt_signature *s, char text[DLT_DATA_DIGEST])
+{
+    bool whole = true;
+    for (int i = 0; i < DLT_SET_COUNT; i++) {
+        const dlt_set_info *set = &s->sets[i];
+        whole = whole && (!set->present || set->digest[0] == '\0' || set->content[0] != '\0');
+    }
+    digest_sets(s, false, text);
+    if (whole) {
+        text[DLT_SHA256_HEX - 1] = ':';
+        digest_sets(s, true, text + DLT_SHA256_HEX);
+    }
+}
+
+bool dlt_same_data(const char *a, const char *b)
+{
+    const char *whole_a = strchr(a, ':'), *whole_b = strchr(b, ':');
+    return strncmp(a, b, DLT_SHA256_HEX - 1) == 0 && (whole_a == NULL || whole_b == NULL || strcmp(whole_a, whole_b) == 0);
 }

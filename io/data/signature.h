@@ -23,7 +23,8 @@ typedef struct dlt_set_info {
     bool present;
     int64_t count;               /* records; -1: only a scan can tell */
     const int64_t *class_counts; /* class_count of them; NULL: not known */
-    const char *digest;          /* of the content; "" where it is a part of train */
+    const char *digest;          /* of samples of the content; "" where it is a part of train */
+    const char *content;         /* of all of it; "" where that is not known, or it is a part of train */
     const char *place;           /* where records are kept */
     int64_t file_bytes;
     const dlt_stats *stats; /* of its source; NULL where it is a part of train */
@@ -59,8 +60,12 @@ dlt_status dlt_signature_classes(const dlt_signature *signature, int64_t units, 
  */
 dlt_status dlt_class_weights(const dlt_signature *signature, const dlt_float_map *class_weight, dlt_pos at,
                              dlt_arena *arena, float **weights, int64_t *count, dlt_diag *diag);
-/** Digest of the three contents, for run.json and resume. */
-void dlt_signature_digest(const dlt_signature *signature, char digest[65]);
+enum { DLT_DATA_DIGEST = 130 };
+/** Digest of the three sets for run.json and resume: 64 hexadecimal digits of samples of their files, and, where all of each set was
+ * read into memory or a cache file, ":" and 64 more of every byte of their records. */
+void dlt_signature_digest(const dlt_signature *signature, char digest[DLT_DATA_DIGEST]);
+/** Whether two such digests can be of the same data; what only one of them knows is not compared. */
+bool dlt_same_data(const char *a, const char *b);
 
 /** What kind of target a frame has, and its shape. */
 dlt_target_type dlt_target_of(const dlt_frame *frame, dlt_shape *shape);

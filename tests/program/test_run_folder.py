@@ -78,6 +78,26 @@ class RunFolder(dltrain.TestCase):
         (moved / "rows.csv").write_text((moved / "rows.csv").read_text() + "1,2,3\n")  # other data are not
         self.fit(dltrain.NO_DATA, "-o", "fit.epochs=5", folder=moved)
 
+    def test_a_digit_between_the_samples_of_a_file_is_noticed(self):
+        rows = self.folder / "rows.csv"
+        rows.write_text("a,b,y\n" + "".join(f"{i % 997},{i * 3 % 1009},{i * i % 5}\n" for i in range(30000)))
+        self.assertGreater(rows.stat().st_size, 200 << 10)
+        whole = rows.read_text()
+        small = ("-o", "data.memory=1048576", "-o", f"data.cache={self.folder / 'cache'}")  # records go to a cache file
+        known = set()
+        for run, words in (("memory", ()), ("made", small), ("found", small)):
+            self.fit(dltrain.DONE, "-o", "fit.steps_per_epoch=5", *words, run=run)
+            known.add(dltrain.info(self.folder / run)["data_digest"])
+        self.assertEqual(len(known), 1)  # wherever the records are
+        self.fit(dltrain.SAVED, "--stop-after", 7)
+        place = next(i for i in range(34200, 36000) if whole[i].isdigit() and whole[i - 1] == ",")
+        rows.write_text(f"{whole[:place]}{(int(whole[place]) + 1) % 10}{whole[place + 1:]}")
+        self.assertIn("the data are not those", self.fit(dltrain.NO_DATA).stderr)
+        again = self.expect(dltrain.run("reproduce", self.folder / "memory", cwd=self.folder), dltrain.NO_DATA)
+        self.assertIn("a file was changed since", again.stderr)
+        rows.write_text(whole)
+        self.fit(dltrain.DONE, "--exact")
+
     def test_a_checkpoint_goes_on_with_its_own_config_only(self):
         self.fit(dltrain.SAVED, "--stop-after", 7)
         checkpoint = self.run_folder / "checkpoints" / "last.weights.h5"
