@@ -31,6 +31,19 @@ dlt_builder *dlt_builder_create(dlt_arena *arena, dlt_variables *variables, cons
     return b;
 }
 
+bool dlt_builder_look_on(dlt_builder *b)
+{
+    if (b->failed && b->mistaken) {
+        b->failed = false;
+    }
+    return !b->failed;
+}
+
+bool dlt_builder_mistaken(const dlt_builder *b)
+{
+    return b->mistaken;
+}
+
 bool dlt_builder_failed(const dlt_builder *b)
 {
     return b->failed;
@@ -75,6 +88,7 @@ dlt_value *dlt_builder_out_of_memory(dlt_builder *b)
 {
     if (!b->failed) {
         dlt_fail_memory(b->diag);
+        b->mistaken = false;
     }
     b->failed = true;
     return NULL;
@@ -180,6 +194,7 @@ static dlt_value *reject(dlt_builder *b, dlt_status status, dlt_pos at, const ch
         char text[512];
         vsnprintf(text, sizeof text, fmt, args);
         dlt_fail(b->diag, status, at, "%s", text);
+        b->mistaken = status == DLT_E_CONFIG;
     }
     b->failed = true;
     return NULL;

@@ -32,6 +32,13 @@ dlt_builder *dlt_builder_create(dlt_arena *arena, dlt_variables *variables, cons
 dlt_status dlt_builder_finish(dlt_builder *b, dlt_graph **graph);
 
 bool dlt_builder_failed(const dlt_builder *b);
+/**
+ * After a mistake of the model: goes on as if there had been none, so that mistakes in what does not hang on it are told too; who
+ * calls this must end with dlt_builder_fail. false if building failed for another reason.
+ */
+bool dlt_builder_look_on(dlt_builder *b);
+/** Whether a mistake of the model was told: what seems wrong now may follow from it. */
+bool dlt_builder_mistaken(const dlt_builder *b);
 /** True in a training program for a layer that is trainable: batch statistics, dropout. */
 bool dlt_training(const dlt_builder *b);
 dlt_mode dlt_builder_mode(const dlt_builder *b);

@@ -365,6 +365,10 @@ dlt_value *dlt_layers_reuse(dlt_builder *b, const char *name, bool reverse, dlt_
             return out;
         }
     }
+    if (dlt_builder_mistaken(b)) { /* it may stand behind a layer that was rejected */
+        dlt_builder_fail(b);
+        return NULL;
+    }
     const int nearest = dlt_nearest(name, known, count);
     if (nearest >= 0) {
         return dlt_layer_reject(b, "layer", "no layer called '%s' stands before this one; did you mean '%s'?",

@@ -72,15 +72,20 @@ static dlt_value *parallel_build(dlt_builder *b, const void *params, dlt_value *
     if (parts == NULL) {
         return dlt_reject_at(b, DLT_E_MEMORY, dlt_scope_pos(b), "out of memory");
     }
-    bool mixed = false;
+    bool mixed = false, wrong = false;
     for (int i = 0; i < count; i++) {
         const char *list =
             i == 0 ? "branches/sequential" : dlt_arena_printf(arena, "branches/sequential_%d", i);
         parts[i] = dlt_layers_apply(b, &p->branches.at[i], list, in);
-        if (parts[i] == NULL) {
+        if (parts[i] == NULL && !dlt_builder_look_on(b)) {
             return NULL;
         }
-        mixed = mixed || parts[i]->type != parts[0]->type;
+        wrong = wrong || parts[i] == NULL;
+        mixed = mixed || (!wrong && parts[i]->type != parts[0]->type);
+    }
+    if (wrong) {
+        dlt_builder_fail(b); /* every branch has had its say */
+        return NULL;
     }
     if (!same_shapes(b, p, parts, count)) {
         return NULL;
