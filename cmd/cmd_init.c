@@ -422,7 +422,7 @@ static dlt_status run(const dlt_command_call *call)
     if (dlt_is_standard_output(path)) {
         status = dlt_write_out(&out, call->diag);
     } else {
-        status = dlt_write_new_file(path, &out, call->diag);
+        status = dlt_write_file(path, DLT_WRITE_NEW, &out, call->diag);
         if (status == DLT_OK) {
             fprintf(stderr, "wrote %s\nnext   dltrain check %s\n", path, path);
         }

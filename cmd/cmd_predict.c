@@ -1,5 +1,6 @@
 /* cmd/cmd_predict.c: dltrain predict: raw rows in, predictions out. */
 #include "cmd/model_flags.h"
+#include "cmd/output_guard.h"
 #include "cmd/write_out.h"
 #include "trainer/predict.h"
 #include "trainer/signals.h"
@@ -25,7 +26,7 @@ static const dlt_flag flags[] = {
     DLT_TEXT(predict_flags, input, "input", 'i', DLT_FLAG_FILE, "FILE",
              "rows to predict for; - is standard input, the default"),
     DLT_TEXT(predict_flags, output, "output", '\0', DLT_FLAG_FILE, "FILE",
-             "where predictions go; - is standard output, the default"),
+             "where predictions go; an older result is replaced; - is standard output, the default"),
     DLT_CHOICE(predict_flags, format, "format", 'f', formats, "FORMAT",
                "csv, jsonl, npy or hdf5; auto: by the name of --output, else csv"),
     DLT_TEXT(predict_flags, which, "which", '\0', DLT_FLAG_TEXT, "final|best|last|FILE",
@@ -98,6 +99,53 @@ static void put_done(const predict_flags *o, int64_t rows, double took)
     fprintf(stderr, "%s   %s predictions in %s\n", o->output, count, seconds);
 }
 
+/* Adds the files that an item's parameters name (patterns are not expanded); only counts them where reads is NULL. */
+static size_t add_files(const dlt_item *item, dlt_output_read *reads)
+{
+    size_t count = 0;
+    for (const dlt_field *f = item != NULL ? item->kind->fields : NULL; f != NULL && f->name != NULL; f++) {
+        const void *at = (const char *)item->params + f->offset;
+        const bool several = f->type == DLT_FIELD_PATHS;
+        if (!several && f->type != DLT_FIELD_PATH) {
+            continue;
+        }
+        const size_t paths = several ? ((const dlt_strings *)at)->count : 1;
+        for (size_t i = 0; i < paths; i++, count++) {
+            if (reads != NULL) {
+                reads[count] = (dlt_output_read){
+                    several ? ((const dlt_strings *)at)->at[i] : *(const char *const *)at, "a file of the model's data"};
+            }
+        }
+    }
+    return count;
+}
+
+/* No result may take the place of what it was made from. The paths inside a checkpoint are nobody's here. */
+static dlt_status check_output(const dlt_command_call *call, const dlt_model *model, const char *output)
+{
+    const predict_flags *o = call->options;
+    const dlt_output_read given[] = {{o->input != NULL ? o->input : "-", "the input"},
+                                     {model->path, model->checkpoint != NULL ? "the checkpoint" : "the model file"},
+                                     {o->weights, "the file of weights"}};
+    const bool own = model->run != NULL || model->checkpoint == NULL;
+    const dlt_data_spec *data = &model->spec->value.data;
+    const dlt_item *const items[] = {data->train, data->validation, data->test};
+    size_t count = DLT_COUNT(given);
+    for (size_t i = 0; own && i < DLT_COUNT(items); i++) {
+        count += add_files(items[i], NULL);
+    }
+    dlt_output_read *reads = dlt_arena_alloc(call->arena, count, sizeof *reads);
+    if (reads == NULL) {
+        return dlt_fail_memory(call->diag);
+    }
+    memcpy(reads, given, sizeof given);
+    count = DLT_COUNT(given);
+    for (size_t i = 0; own && i < DLT_COUNT(items); i++) {
+        count += add_files(items[i], reads + count);
+    }
+    return dlt_output_allowed(output, reads, count, call->diag);
+}
+
 static dlt_status run(const dlt_command_call *call)
 {
     const predict_flags *o = call->options;
@@ -116,7 +164,8 @@ static dlt_status run(const dlt_command_call *call)
     dlt_session_options options = dlt_session_of_flags(&o->device);
     options.predict = true;
     options.batch = o->batch.set ? o->batch.value : 0;
-    dlt_status status = dlt_model_session(&model, &options, NULL, &session, call->diag);
+    dlt_status status = output != NULL ? check_output(call, &model, output) : DLT_OK;
+    status = status == DLT_OK ? dlt_model_session(&model, &options, NULL, &session, call->diag) : status;
     if (status == DLT_OK) {
         const dlt_predict_options predict = {.input = o->input != NULL ? o->input : "-",
                                              .output = output,
@@ -157,7 +206,8 @@ const dlt_command dlt_command_predict = {
     .options_size = sizeof(predict_flags),
     .text = "Reads rows as the training data were, with or without their targets, from a file or standard "
             "input, and writes a prediction "
-            "for each. Rows stream through: their number does not matter.\n"
+            "for each. Rows stream through: their number does not matter. --output replaces an older result, but nothing that is "
+            "read here, nothing in a run directory, and no model file or checkpoint.\n"
             "Weights that Keras saved are used with a model file: dltrain predict MODEL.yaml --weights "
             "FILE.weights.h5. Column types, class names "
             "and what FeatureSpace learns then come from the model file's training data.",

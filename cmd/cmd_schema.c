@@ -1,7 +1,6 @@
 /* cmd/cmd_schema.c: dltrain schema: the JSON Schema of model files. */
 #include "cmd/args.h"
 #include "cmd/write_out.h"
-#include "io/outfile.h"
 #include "schema/json_schema.h"
 
 typedef struct schema_options {
@@ -10,7 +9,7 @@ typedef struct schema_options {
 
 static const dlt_flag flags[] = {
     DLT_TEXT(schema_options, output, "output", '\0', DLT_FLAG_FILE, "FILE",
-             "write it there instead; a file that exists is replaced, '-' is standard output"),
+             "write it there instead; an older one is replaced, '-' is standard output"),
     {0},
 };
 
@@ -19,15 +18,10 @@ static dlt_status run(const dlt_command_call *call)
     const schema_options *options = call->options;
     dlt_buf out = {0};
     dlt_json_schema(call->catalogue, &out);
-    dlt_status status = DLT_OK;
-    if (out.failed) {
-        status = dlt_fail_memory(call->diag);
-    } else if (dlt_is_standard_output(options->output)) {
-        status = dlt_write_out(&out, call->diag);
-    } else {
-        status = dlt_outfile_write_all(options->output, DLT_OUTFILE_REPLACE, out.data, out.length,
-                                       DLT_E_OUTPUT, call->diag);
-    }
+    const dlt_status status =
+        dlt_is_standard_output(options->output)
+            ? dlt_write_out(&out, call->diag)
+            : dlt_write_file(options->output, DLT_WRITE_REPLACE, &out, call->diag);
     dlt_buf_release(&out);
     return status;
 }

@@ -1,6 +1,7 @@
-/* cmd/write_out.c: results on standard output and in new files. */
+/* cmd/write_out.c: results on standard output and in files that the user names. */
 #include "cmd/write_out.h"
 
+#include "cmd/output_guard.h"
 #include "io/file.h"
 #include "io/outfile.h"
 
@@ -46,11 +47,14 @@ dlt_status dlt_flush_out(dlt_diag *diag)
     return ferror(stdout) != 0 ? failed(EIO, diag) : DLT_OK;
 }
 
-dlt_status dlt_write_new_file(const char *path, const dlt_buf *text, dlt_diag *diag)
+dlt_status dlt_write_file(const char *path, dlt_write_mode mode, const dlt_buf *text, dlt_diag *diag)
 {
-    return text->failed ? dlt_fail_memory(diag)
-                        : dlt_outfile_write_all(path, DLT_OUTFILE_NEW, dlt_buf_text(text), text->length,
-                                                DLT_E_OUTPUT, diag);
+    if (text->failed) {
+        return dlt_fail_memory(diag);
+    }
+    DLT_TRY(mode == DLT_WRITE_NEW ? dlt_output_place(path, diag) : dlt_output_allowed(path, NULL, 0, diag));
+    return dlt_outfile_write_all(path, mode == DLT_WRITE_NEW ? DLT_OUTFILE_NEW : DLT_OUTFILE_REPLACE,
+                                 dlt_buf_text(text), text->length, DLT_E_OUTPUT, diag);
 }
 
 bool dlt_is_standard_output(const char *path)

@@ -19,9 +19,7 @@ static dlt_status failed(const char *what, const char *name, dlt_status kind, dl
     return dlt_fail(diag, kind, nowhere, "cannot %s '%s': %s", what, name, strerror(errno));
 }
 
-/* Follows the symbolic links that `path` is, whether the last one leads to something or not. *target: free
- * with dlt_free; NULL on failure. */
-static dlt_status follow(const char *path, dlt_status kind, char **target, dlt_diag *diag)
+dlt_status dlt_outfile_target(const char *path, dlt_status kind, char **target, dlt_diag *diag)
 {
     char text[PATH_MAX];
     struct stat seen;
@@ -60,7 +58,7 @@ static dlt_status find_target(const char *path, dlt_status kind, char **target, 
     if (exists && !S_ISREG(given.st_mode)) {
         *straight = true;
     } else {
-        DLT_TRY(follow(path, kind, target, diag));
+        DLT_TRY(dlt_outfile_target(path, kind, target, diag));
         /* The links of /proc/self/fd lead to files that may have lost their names. */
         *straight = exists && (dlt_file()->stat(*target, &found) != 0 || found.st_dev != given.st_dev ||
                                found.st_ino != given.st_ino);

@@ -25,6 +25,9 @@ typedef struct dlt_outfile {
     dlt_status kind; /* of failures */
 } dlt_outfile;
 
+/** The file that a name leads to, whether it is there or not: its symbolic links are followed. *target: free with
+ * dlt_free; NULL on failure. */
+dlt_status dlt_outfile_target(const char *path, dlt_status kind, char **target, dlt_diag *diag);
 /** Opens. On failure nothing is left behind and `out` is not open. A pipe waits for its reader. */
 dlt_status dlt_outfile_open(const char *path, dlt_outfile_mode mode, dlt_status kind, dlt_outfile *out,
                             dlt_diag *diag);

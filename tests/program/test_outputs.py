@@ -8,6 +8,7 @@ import pathlib
 import pty
 import re
 import shlex
+import shutil
 import stat
 import subprocess
 import threading
@@ -207,6 +208,67 @@ class Names(sp.Case):
             for name in ("null", "full"):
                 self.assertTrue(stat.S_ISCHR(os.lstat(self.path(name)).st_mode))
         self.assertEqual(self.names(), ["full", "null"])
+
+    # ---- what is kept ----
+
+    def refused(self, name, *words, told):
+        """The output is refused with 2 and one message, and nothing is touched."""
+        before = {f: f.read_bytes() for f in pathlib.Path(self.folder).rglob("*") if f.is_file()}
+        said = self.run_fails(sp.CONFIG, *words, "--output", name)
+        self.assertEqual([line for line in said.splitlines() if not line.startswith("error: ")], [], said)
+        self.assertRegex(said, rf"--output: '{re.escape(name)}' .*{told}.*; give another name")
+        self.assertEqual({f: f.read_bytes() for f in pathlib.Path(self.folder).rglob("*") if f.is_file()}, before)
+
+    def test_what_is_read_is_kept(self):
+        shutil.copy(trained.path("run/checkpoints/final.weights.h5"), self.path("w.h5"))
+        self.write("model.yaml", MODEL)
+        predict = ("predict", trained.path("run"), "--input")
+        os.symlink("rows.csv", self.path("link"))
+        os.link(self.path("rows.csv"), self.path("same"))
+        for name in ("rows.csv", "./rows.csv", "link", "same"):
+            self.refused(name, *predict, "rows.csv", told="the input")
+        with open(self.rows, encoding="utf-8") as rows:
+            done = subprocess.run([os.path.abspath(PROGRAM), "predict", trained.path("run"), "--output", "rows.csv"], stdin=rows,
+                                  cwd=self.folder, stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(done.returncode, sp.CONFIG, done.stderr)
+        self.refused("w.h5", "predict", "w.h5", "--input", "rows.csv", told="the checkpoint")
+        self.write("new.csv", "x\n1\n")
+        keras = ("predict", "model.yaml", "--weights", "w.h5", "--input", "new.csv")
+        self.refused("w.h5", *keras, told="the file of weights")
+        self.refused("model.yaml", *keras, told="the model file")
+        self.refused("rows.csv", *keras, told="a file of the model's data")
+
+    def test_runs_checkpoints_and_models_are_kept(self):
+        shutil.copytree(trained.path("run"), self.path("run"), symlinks=True)
+        shutil.copy(trained.path("run/checkpoints/final.weights.h5"), self.path("w.h5"))
+        self.write("model.yaml", MODEL)
+        self.write("model.conf", MODEL)
+        self.write("half.yaml", MODEL + "fit: {epochs: [\n")
+        self.write("cut.h5", "")
+        data = pathlib.Path(self.path("w.h5")).read_bytes()
+        pathlib.Path(self.path("cut.h5")).write_bytes(data[:len(data) // 2])
+        os.symlink("run/run.json", self.path("link"))
+        os.symlink("run/none.csv", self.path("new"))
+        own = ["run/run.json", "run/checkpoints/last.weights.h5", "run/checkpoints/none.npy", "run/none.csv", "link", "new"]
+        for words, _ in [*self.commands, (("init",), "")]:
+            for name in own:
+                self.refused(name, *words, told="lies in a run directory")
+        for words, _ in self.commands:
+            for name, told in (("w.h5", "an HDF5 file"), ("cut.h5", "an HDF5 file"), ("model.yaml", "a model file"),
+                               ("model.conf", "a model file"), ("half.yaml", "a model file")):
+                self.refused(name, *words, told=told)
+
+    def test_older_results_are_replaced(self):
+        for name in ("p.csv", "p.jsonl", "p.npy", "p.h5", "p.txt"):
+            words = ("predict", trained.path("run"), "--input", self.rows, "--output", name)
+            self.run_ok(*words)
+            first, inode = pathlib.Path(self.path(name)).read_bytes(), os.stat(self.path(name)).st_ino
+            self.run_ok(*words)
+            self.assertEqual(pathlib.Path(self.path(name)).read_bytes(), first)
+            self.assertNotEqual(os.stat(self.path(name)).st_ino, inode)
+        for name in ("schema.json", "schema.yaml"):
+            for _ in range(2):
+                self.run_ok("schema", "--output", name)
 
     # ---- what cannot be written ----
 
