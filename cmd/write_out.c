@@ -4,8 +4,11 @@
 #include "cmd/output_guard.h"
 #include "io/file.h"
 #include "io/outfile.h"
+#include "io/wait.h"
+#include "trainer/signals.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,14 +29,24 @@ static dlt_status failed(int reason, dlt_diag *diag)
                     strerror(reason));
 }
 
+/* A pipe takes PIPE_BUF bytes without blocking once it takes any, so that a request to stop is heard although nobody reads. */
 dlt_status dlt_write_out(const dlt_buf *text, dlt_diag *diag)
 {
     if (text->failed) {
         return dlt_fail_memory(diag);
     }
-    errno = 0;
-    if (text->length > 0 && fwrite(text->data, 1, text->length, stdout) != text->length) {
-        return failed(errno, diag);
+    struct stat out;
+    const bool pipe = dlt_file()->fstat(STDOUT_FILENO, &out) == 0 && (S_ISFIFO(out.st_mode) || S_ISSOCK(out.st_mode));
+    for (size_t at = 0; at < text->length;) {
+        const size_t left = text->length - at, bytes = pipe && left > PIPE_BUF ? PIPE_BUF : left;
+        if (pipe && !dlt_wait_ready(STDOUT_FILENO, POLLOUT, dlt_stop_flag())) {
+            return DLT_E_STOPPED;
+        }
+        errno = 0;
+        if (fwrite(text->data + at, 1, bytes, stdout) != bytes || (pipe && fflush(stdout) != 0)) {
+            return failed(errno, diag);
+        }
+        at += bytes;
     }
     return DLT_OK;
 }

@@ -7,7 +7,8 @@
 
 #include <stdbool.h>
 
-/** Writes a text to stdout. DLT_E_OUTPUT when it cannot, DLT_E_MEMORY when the text is not whole. */
+/** Writes a text to stdout. DLT_E_OUTPUT when it cannot, DLT_E_MEMORY when the text is not whole, DLT_E_STOPPED when a signal
+ * came while the reader of a pipe kept it waiting. */
 dlt_status dlt_write_out(const dlt_buf *text, dlt_diag *diag);
 /** Flushes stdout; a failure that stdio noticed earlier is reported here at the latest. A pipe that was
  * closed by its reader (`| head`) fails without a message. */

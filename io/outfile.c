@@ -4,10 +4,12 @@
 #include "base/alloc.h"
 #include "base/text.h"
 #include "io/file.h"
+#include "io/wait.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -70,11 +72,30 @@ static dlt_status find_target(const char *path, dlt_status kind, char **target, 
     return *target != NULL ? DLT_OK : dlt_fail_memory(diag);
 }
 
+static dlt_status stopped(const dlt_outfile *out, dlt_diag *diag)
+{
+    return dlt_fail(diag, DLT_E_STOPPED, nowhere, "stopped while waiting for the reader of '%s'", out->name);
+}
+
+/* Whether this is why it cannot be opened: ENXIO is also a socket's. Leaves ENXIO in errno. */
+static bool waits_for_reader(const dlt_outfile *out)
+{
+    struct stat seen;
+    const bool waits = out->stop != NULL && dlt_file()->stat(out->name, &seen) == 0 && S_ISFIFO(seen.st_mode);
+    errno = ENXIO;
+    return waits;
+}
+
 static dlt_status open_straight(dlt_outfile *out, dlt_diag *diag)
 {
     out->name = out->target;
     out->target = NULL;
-    out->fd = dlt_file()->open(out->name, O_WRONLY | O_TRUNC | O_NOCTTY | O_CLOEXEC, 0);
+    const int flags = O_WRONLY | O_TRUNC | O_NOCTTY | O_CLOEXEC | (out->stop != NULL ? O_NONBLOCK : 0);
+    while ((out->fd = dlt_file()->open(out->name, flags, 0)) < 0 && errno == ENXIO && waits_for_reader(out)) {
+        if (!dlt_wait_slice(out->stop)) {
+            return stopped(out, diag);
+        }
+    }
     return out->fd >= 0 ? DLT_OK : failed("write", out->name, out->kind, diag);
 }
 
@@ -115,11 +136,11 @@ static void release(dlt_outfile *out)
     *out = (dlt_outfile){.fd = -1};
 }
 
-dlt_status dlt_outfile_open(const char *path, dlt_outfile_mode mode, dlt_status kind, dlt_outfile *out,
-                            dlt_diag *diag)
+dlt_status dlt_outfile_open(const char *path, dlt_outfile_mode mode, dlt_status kind, const atomic_int *stop,
+                            dlt_outfile *out, dlt_diag *diag)
 {
     dlt_status status = DLT_OK;
-    *out = (dlt_outfile){.fd = -1, .kind = kind};
+    *out = (dlt_outfile){.fd = -1, .kind = kind, .stop = stop};
     if (path[0] == '\0') {
         errno = ENOENT;
         return failed("create", path, kind, diag);
@@ -143,7 +164,21 @@ dlt_status dlt_outfile_open(const char *path, dlt_outfile_mode mode, dlt_status 
 
 dlt_status dlt_outfile_write(dlt_outfile *out, const void *data, size_t bytes, dlt_diag *diag)
 {
-    return dlt_file_write(out->fd, out->name, data, bytes, out->kind, diag);
+    if (!out->straight || out->stop == NULL) {
+        return dlt_file_write(out->fd, out->name, data, bytes, out->kind, diag);
+    }
+    for (const char *at = data; bytes > 0;) { /* the file was opened with O_NONBLOCK */
+        const ssize_t n = dlt_file()->write(out->fd, at, bytes < SSIZE_MAX ? bytes : SSIZE_MAX);
+        if (n < 0 && errno == EAGAIN && !dlt_wait_ready(out->fd, POLLOUT, out->stop)) {
+            return stopped(out, diag);
+        }
+        if (n < 0 && errno != EAGAIN && errno != EINTR) {
+            return failed("write", out->name, out->kind, diag);
+        }
+        at += n > 0 ? n : 0;
+        bytes -= n > 0 ? (size_t)n : 0;
+    }
+    return DLT_OK;
 }
 
 dlt_status dlt_outfile_close(dlt_outfile *out, dlt_status status, dlt_diag *diag)
@@ -171,6 +206,6 @@ dlt_status dlt_outfile_write_all(const char *path, dlt_outfile_mode mode, const 
                                  dlt_status kind, dlt_diag *diag)
 {
     dlt_outfile out;
-    DLT_TRY(dlt_outfile_open(path, mode, kind, &out, diag));
+    DLT_TRY(dlt_outfile_open(path, mode, kind, NULL, &out, diag));
     return dlt_outfile_close(&out, dlt_outfile_write(&out, data, bytes, diag), diag);
 }

@@ -7,6 +7,7 @@
 
 #include "base/diag.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -23,14 +24,16 @@ typedef struct dlt_outfile {
     char *target;    /* the name it gets when it is whole; NULL: it has it already */
     bool straight;   /* no regular file */
     dlt_status kind; /* of failures */
+    const atomic_int *stop;
 } dlt_outfile;
 
 /** The file that a name leads to, whether it is there or not: its symbolic links are followed. *target: free with
  * dlt_free; NULL on failure. */
 dlt_status dlt_outfile_target(const char *path, dlt_status kind, char **target, dlt_diag *diag);
-/** Opens. On failure nothing is left behind and `out` is not open. A pipe waits for its reader. */
-dlt_status dlt_outfile_open(const char *path, dlt_outfile_mode mode, dlt_status kind, dlt_outfile *out,
-                            dlt_diag *diag);
+/** Opens. On failure nothing is left behind and `out` is not open. A pipe waits for its reader, here and
+ * in writing; where *stop is not 0 before that (stop may be NULL), the status is DLT_E_STOPPED. */
+dlt_status dlt_outfile_open(const char *path, dlt_outfile_mode mode, dlt_status kind, const atomic_int *stop,
+                            dlt_outfile *out, dlt_diag *diag);
 dlt_status dlt_outfile_write(dlt_outfile *out, const void *data, size_t bytes, dlt_diag *diag);
 /** Closes. `status` tells how writing went: what is not whole is removed, and what stood there before stays.
  * Returns `status`, or the failure of closing. Does nothing for one that is not open. */

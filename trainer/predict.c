@@ -339,8 +339,8 @@ dlt_status dlt_predict(const dlt_model *model, dlt_session *session, const dlt_p
     }
     s.logits = dlt_takes_logits(session->spec->loss);
     DLT_TRY(check_output(options, diag));
-    dlt_status status = options->output != NULL ? dlt_outfile_open(options->output, DLT_OUTFILE_REPLACE,
-                                                                   DLT_E_OUTPUT, &s.file, diag)
+    dlt_status status = options->output != NULL ? dlt_outfile_open(options->output, DLT_OUTFILE_REPLACE, DLT_E_OUTPUT,
+                                                                   options->stop, &s.file, diag)
                                                 : DLT_OK;
     if (status == DLT_OK && options->format == DLT_PREDICT_CSV) {
         put_csv_header(&s);

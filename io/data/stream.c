@@ -2,9 +2,11 @@
 #include "io/data/stream.h"
 
 #include "base/alloc.h"
+#include "io/wait.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -48,7 +50,8 @@ static dlt_status raw_read(dlt_stream *s, void *data, size_t bytes, size_t *got,
     }
     bytes = bytes < SSIZE_MAX ? bytes : SSIZE_MAX;
     while (bytes > 0) {
-        if (s->stop != NULL && atomic_load_explicit(s->stop, memory_order_relaxed) != 0) {
+        const bool ready = !s->pipe || dlt_wait_ready(s->fd, POLLIN, s->stop);
+        if (!ready || (s->stop != NULL && atomic_load_explicit(s->stop, memory_order_relaxed) != 0)) {
             return dlt_fail(diag, DLT_E_STOPPED, (dlt_pos){0}, "stopped while reading '%s'", s->path);
         }
         const ssize_t n = s->pipe ? dlt_file()->read(s->fd, data, bytes)

@@ -9,9 +9,11 @@ import pty
 import re
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import threading
+import time
 import tty
 
 import support_predict as sp
@@ -278,6 +280,79 @@ class Names(sp.Case):
             self.assertIn("cannot write 'folder': Is a directory", self.run_fails(sp.OUTPUT, *words, "--output", "folder"))
         self.assertEqual(self.names(), ["folder"])
         self.assertEqual(os.listdir(self.path("folder")), [])
+
+
+class Waiting(sp.Case):
+    """A command that waits for the other side of a pipe ends when it is asked to, once and at once."""
+
+    def ended_by(self, number, words, delay, **streams):
+        """What a shell sees of a command that is sent a signal `delay` seconds after its start."""
+        process = subprocess.Popen([os.path.abspath(PROGRAM), *map(str, words)], cwd=self.folder, stderr=subprocess.PIPE, text=True,
+                                   **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **streams})
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.kill)
+        with self.assertRaises(subprocess.TimeoutExpired, msg=process):
+            process.wait(delay)
+        process.send_signal(number)
+        code = process.wait(10)
+        return code if code >= 0 else 128 - code
+
+    def check(self, words, **streams):
+        """Early and late; the moment between looking and waiting is somewhere among them."""
+        for delay in (0.01, 0.05, 0.2):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                with self.subTest(words=words, delay=delay, signal=number):
+                    self.assertEqual(self.ended_by(number, words, delay, **streams), 128 + number)
+
+    def test_for_standard_input(self):
+        never, writer = os.pipe()
+        self.addCleanup(os.close, never)
+        self.addCleanup(os.close, writer)
+        for words in (("predict", trained.path("run"), "--input", "-"), ("predict", trained.path("run"), "--output", "out.csv"),
+                      ("check", "-"), ("fit", "-")):
+            self.check(words, stdin=never)
+        self.assertEqual(os.listdir(self.folder), [])  # nor a temporary file
+
+    def test_for_the_rest_of_standard_input(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            reader, writer = os.pipe()
+            os.write(writer, b"1.5\n2.5\n")
+            self.assertEqual(self.ended_by(number, ("predict", trained.path("run")), 0.4, stdin=reader), 128 + number)
+            os.close(reader)
+            os.close(writer)
+
+    def test_for_a_reader_that_does_not_come(self):
+        os.mkfifo(self.path("pipe"))
+        rows = self.write("rows.csv", "\n".join(["x,y", *ROWS]) + "\n")
+        for words in (("predict", trained.path("run"), "--input", rows), ("schema",), ("init",)):
+            self.check((*words, "--output", "pipe"))
+
+    def test_for_a_reader_that_does_not_read(self):
+        rows = self.write("many.csv", "\n".join(["x,y", *ROWS * 2000]) + "\n")
+        os.mkfifo(self.path("pipe"))
+        idle = os.open(self.path("pipe"), os.O_RDWR)
+        self.addCleanup(os.close, idle)
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        self.addCleanup(os.close, writer)
+        words = ("predict", trained.path("run"), "--input", rows)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.assertEqual(self.ended_by(number, (*words, "--output", "pipe"), 0.5), 128 + number)
+            self.assertEqual(self.ended_by(number, words, 0.5, stdout=writer), 128 + number)
+
+    def test_a_slow_reader_gets_all(self):
+        rows = self.write("many.csv", "\n".join(["x,y", *ROWS * 2000]) + "\n")
+        wanted = self.run_ok("predict", trained.path("run"), "--input", rows)
+        self.assertEqual(len(wanted.splitlines()), 1 + 2000 * len(ROWS))
+        os.mkfifo(self.path("pipe"))
+        with subprocess.Popen([os.path.abspath(PROGRAM), "predict", trained.path("run"), "--input", rows, "--output", "pipe"],
+                              cwd=self.folder, stderr=subprocess.PIPE) as process:
+            time.sleep(0.3)
+            with open(self.path("pipe"), encoding="utf-8") as pipe:
+                time.sleep(0.3)
+                self.assertEqual(pipe.read(), wanted)
+            process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0)
 
 
 class Readers(sp.Case):
