@@ -83,7 +83,6 @@ typedef struct dlt_command {
     size_t options_size;         /* of the struct that flags fill */
     const char *text;            /* paragraphs for --help and the man page, separated by a line feed */
     const char *const *examples; /* "dltrain check model.yaml"; ends with NULL */
-    bool resumes;                /* stopped by SIGTERM, it has saved, and the same command goes on: 75 */
     dlt_status (*run)(const dlt_command_call *call);
 } dlt_command;
 
@@ -96,6 +95,7 @@ struct dlt_command_call {
     dlt_arena *arena;
     dlt_diag *diag;
     int64_t began_ns; /* when the program was started, by dlt_clock_ns */
+    bool *saved; /* to be set by a command that ends with DLT_E_STOPPED when it has saved and the same command goes on: 75 */
 };
 
 /** All commands, in the order of commands.def. */

@@ -133,7 +133,8 @@ static dlt_status run(const dlt_command_call *call)
     dlt_status status = o->dry_run ? dry_run(call, spec, &fit)
                                    : dlt_fit(spec, call->catalogue, &fit, call->arena, result, call->diag);
     if (status == DLT_OK && !o->dry_run) {
-        status = result->outcome == DLT_FIT_STOPPED ? DLT_E_STOPPED : DLT_OK;
+        *call->saved = result->outcome == DLT_FIT_STOPPED;
+        status = *call->saved ? DLT_E_STOPPED : DLT_OK;
     }
     dlt_screen_destroy(screen);
     dlt_buf_release(&argv);
@@ -156,9 +157,8 @@ const dlt_command dlt_command_fit = {
             "goes on bit for bit "
             "where it stopped, one that is complete is said to be done.\n"
             "Everything is kept in a run directory, runs/NAME/STAMP beside the model file. SIGTERM saves and "
-            "ends with 75, Ctrl-C "
+            "ends with 75 (143 where nothing was trained yet), Ctrl-C "
             "saves and ends with 130, SIGUSR1 saves and goes on.",
     .examples = examples,
-    .resumes = true,
     .run = run,
 };

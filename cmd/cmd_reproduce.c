@@ -5,6 +5,7 @@
  * trains RUN/config.yaml in a process of its own, in a folder of its own. Its metrics.jsonl is followed line by
  * line, so that a run of a week that will not come out equal is ended at the first epoch that differs. */
 #include "cmd/args.h"
+#include "cmd/exit_codes.h"
 #include "cmd/fit_process.h"
 #include "cmd/print_diag.h"
 #include "cmd/write_out.h"
@@ -326,6 +327,7 @@ static dlt_status train_again(const reproduction *r)
     dlt_free(expected);
     DLT_TRY(status);
     if (dlt_stop_requested() != DLT_REQUEST_NONE) {
+        *r->call->saved = code == dlt_exit_code_of(DLT_E_STOPPED);
         return DLT_E_STOPPED;
     }
     if (p.differs && !r->options->whole) {
@@ -402,6 +404,5 @@ const dlt_command dlt_command_reproduce = {
             "if not, and says what differs first and why; with 4 if a data file is not what it was. It ends at the "
             "first epoch whose figures differ.",
     .examples = examples,
-    .resumes = true,
     .run = run,
 };

@@ -9,15 +9,15 @@ const dlt_exit_code *dlt_exit_codes(void)
         {0, "done"},
         {1, "internal error, or a proof that failed"},
         {2, "the model file or the command line is wrong, or asks for what is not supported"},
-        {3, "does not fit in memory"},
+        {3, "does not fit in memory, or into the limits of the process (ulimit)"},
         {4, "data cannot be read or do not fit the model"},
         {5, "a number is not finite"},
         {6, "a checkpoint, a run directory or its lock"},
         {7, "the device or its libraries"},
         {8, "a result cannot be written"},
         {75, "stopped by a signal, and saved: run the same command again"},
-        {130, "interrupted by the user (fit: and saved)"},
-        {143, "stopped by SIGTERM; nothing was to be saved"},
+        {130, "interrupted by the user; what fit has trained is saved"},
+        {143, "stopped by SIGTERM before there was anything to save"},
         {0, NULL},
     };
     return codes;

@@ -12,17 +12,35 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-/* A closed standard stream would give its number to the next file that is opened, and results would end up
- * there. */
+/* A closed standard stream would give its number to the next file that is opened, and results would end up there. What
+ * stands for an output is a folder, so that writing to it fails as it does to a closed one: results are not lost unheard. */
 static void open_streams(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) < 0) {
-            return; /* without /dev/null there is nothing better to do */
+        if (fcntl(fd, F_GETFD) < 0 && open(fd == STDIN_FILENO ? "/dev/null" : "/", O_RDONLY) < 0) {
+            return; /* there is nothing better to do */
         }
     }
+}
+
+/* Whatever reads models and data needs some open files: those of the reader of HDF5 files begin at 16. One message says so,
+ * in place of as many as there are calls that may fail. */
+static dlt_status check_open_files(const dlt_command *command, dlt_diag *diag)
+{
+    enum { NEEDED = 32 };
+    struct rlimit limit;
+    if ((command->argument != DLT_ARG_MODEL && command->argument != DLT_ARG_RUN) ||
+        getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= NEEDED) {
+        return DLT_OK;
+    }
+    const struct rlimit raised = {.rlim_cur = NEEDED, .rlim_max = limit.rlim_max};
+    return limit.rlim_max >= NEEDED && setrlimit(RLIMIT_NOFILE, &raised) == 0
+               ? DLT_OK
+               : dlt_fail(diag, DLT_E_MEMORY, (dlt_pos){0}, "the limit of open files is too low: %llu, at least %d are needed (ulimit -n)",
+                          (unsigned long long)limit.rlim_cur, NEEDED);
 }
 
 /* A write to a closed pipe or beyond a file size limit is an error code, not a death. */
@@ -73,7 +91,7 @@ static dlt_status show_help(const dlt_command *command, dlt_diag *diag)
     return status;
 }
 
-static dlt_status dispatch(int count, const char *const *words, int64_t began_ns, dlt_arena *arena, dlt_diag *diag)
+static dlt_status dispatch(int count, const char *const *words, int64_t began_ns, bool *saved, dlt_arena *arena, dlt_diag *diag)
 {
     if (count < 2) {
         dlt_buf out = {0};
@@ -94,24 +112,24 @@ static dlt_status dispatch(int count, const char *const *words, int64_t began_ns
     if (command == NULL) {
         return unknown_command(name, diag);
     }
-    dlt_command_call call = {.arena = arena, .diag = diag, .began_ns = began_ns};
+    dlt_command_call call = {.arena = arena, .diag = diag, .began_ns = began_ns, .saved = saved};
     bool help = false;
     DLT_TRY(dlt_args_parse(command, count - 2, words + 2, &call, &help));
     if (help) {
         return show_help(command, diag);
     }
+    DLT_TRY(check_open_files(command, diag));
     call.catalogue = dlt_catalogue_all();
     return command->run(&call);
 }
 
-/* 130 for Ctrl-C; for SIGTERM 75 where the same command goes on (fit), and what a shell says of a killed process elsewhere. */
-static int stopped_code(int argc, char **argv)
+/* 130 for Ctrl-C; 75 where it was saved and the same command goes on, and else what a shell says of a killed process. */
+static int stopped_code(bool saved)
 {
-    const dlt_command *command = argc > 1 ? dlt_command_find(argv[1]) : NULL;
     if (dlt_stop_requested() == DLT_REQUEST_INTERRUPT) {
         return 128 + SIGINT;
     }
-    return command != NULL && command->resumes ? dlt_exit_code_of(DLT_E_STOPPED) : 128 + SIGTERM;
+    return saved ? dlt_exit_code_of(DLT_E_STOPPED) : 128 + SIGTERM;
 }
 
 int main(int argc, char **argv)
@@ -123,8 +141,9 @@ int main(int argc, char **argv)
     dlt_arena *arena = dlt_arena_create();
     dlt_diag *diag = dlt_diag_create();
     dlt_status status = DLT_E_MEMORY;
+    bool saved = false;
     if (arena != NULL && diag != NULL) {
-        status = dispatch(argc, (const char *const *)argv, began_ns, arena, diag);
+        status = dispatch(argc, (const char *const *)argv, began_ns, &saved, arena, diag);
         const dlt_status flushed = status == DLT_E_OUTPUT ? DLT_OK : dlt_flush_out(diag); /* once is enough */
         status = status != DLT_OK ? status : flushed;
         if (status == DLT_E_OUTPUT && dlt_diag_count(diag, DLT_ERROR) == 0 && dlt_reader_left()) {
@@ -143,5 +162,5 @@ int main(int argc, char **argv)
     }
     dlt_diag_destroy(diag);
     dlt_arena_destroy(arena);
-    return status == DLT_E_STOPPED ? stopped_code(argc, argv) : dlt_exit_code_of(status);
+    return status == DLT_E_STOPPED ? stopped_code(saved) : dlt_exit_code_of(status);
 }

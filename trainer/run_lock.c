@@ -336,7 +336,7 @@ dlt_status dlt_run_lock_take(const char *path, dlt_run_lock **out, dlt_diag *dia
     }
     dlt_buf_release(&name);
     if (status == DLT_OK && !start_heart(lock)) {
-        status = dlt_fail(diag, DLT_E_INTERNAL, nowhere, "cannot start the thread that keeps the run's lock");
+        status = dlt_fail(diag, DLT_E_MEMORY, nowhere, "cannot start the thread that keeps the run's lock");
         dlt_file()->unlink(lock->path);
     }
     if (status != DLT_OK) {

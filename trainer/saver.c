@@ -501,7 +501,7 @@ dlt_status dlt_saver_create(dlt_engine *engine, const char *folder, int64_t keep
         s->trial = s->folder != NULL;
         s->started = pthread_create(&s->thread, NULL, writer_main, s) == 0;
         status = s->started ? DLT_OK
-                            : dlt_fail(diag, DLT_E_INTERNAL, (dlt_pos){0},
+                            : dlt_fail(diag, DLT_E_MEMORY, (dlt_pos){0},
                                        "cannot start the thread that saves checkpoints");
     }
     if (status != DLT_OK) {

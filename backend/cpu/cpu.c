@@ -88,8 +88,13 @@ static dlt_status open_cpu(const dlt_device_options *options, dlt_device **out, 
     if (device->pool == NULL) {
         const int error = errno;
         dlt_free(device);
-        return error == ENOMEM ? dlt_fail_memory(diag) : dlt_fail(diag, DLT_E_BACKEND, (dlt_pos){0}, "cpu: cannot start %d threads",
-                        options->threads > 0 ? options->threads : dlt_processors());
+        const int threads = options->threads > 0 ? options->threads : dlt_processors();
+        return error == ENOMEM   ? dlt_fail_memory(diag)
+               : error == EAGAIN ? dlt_fail(diag, DLT_E_MEMORY, (dlt_pos){0},
+                                            "cpu: cannot start %d threads: no memory is left for them, or no process (ulimit)",
+                                            threads)
+                                 : dlt_fail(diag, DLT_E_BACKEND, (dlt_pos){0}, "cpu: cannot start %d threads: %s", threads,
+                                            strerror(error));
     }
     dlt_cpu_target_init(&device->target, isa, options->reference);
     openblas_set_num_threads(1); /* tiles are shared out by our own pool (decisions 21) */

@@ -7,7 +7,8 @@
  * Keras wrote is read by the same calls, without digests. Foreign files are opened through io/h5/h5_table.h.
  *
  * Every failure is DLT_E_CHECKPOINT unless said otherwise (DLT_E_MEMORY; DLT_E_NUMERIC for a weight that is not finite;
- * DLT_E_INTERNAL where the machine cannot start the reader: that says nothing about the file). */
+ * DLT_E_INTERNAL where the machine cannot start the reader, which says nothing about the file; DLT_E_MEMORY, too, where a limit
+ * of the process forbids that). */
 #ifndef DLT_IO_CHECKPOINT_H
 #define DLT_IO_CHECKPOINT_H
 

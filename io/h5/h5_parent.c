@@ -86,7 +86,11 @@ static char **child_environment(void)
 /* A copy of a descriptor far from the numbers that the child uses. */
 static int move_up(int fd)
 {
-    return fcntl(fd, F_DUPFD_CLOEXEC, 16);
+    const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 16);
+    if (copy < 0 && errno == EINVAL) {
+        errno = EMFILE; /* the limit of open files is lower */
+    }
+    return copy;
 }
 
 /* 0 or an errno. file and table are >= 16. */
@@ -195,7 +199,8 @@ static int reap(pid_t child)
 
 static dlt_status cannot_start(int error, dlt_diag *diag)
 {
-    return dlt_fail(diag, error == ENOMEM ? DLT_E_MEMORY : DLT_E_INTERNAL, (dlt_pos){0},
+    const bool refused = error == ENOMEM || error == EAGAIN || error == EMFILE || error == ENFILE; /* limits */
+    return dlt_fail(diag, refused ? DLT_E_MEMORY : DLT_E_INTERNAL, (dlt_pos){0},
                     "cannot start the reader of HDF5 files: %s", strerror(error));
 }
 

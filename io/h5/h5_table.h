@@ -79,7 +79,7 @@ typedef struct dlt_h5_object {
 /**
  * Opens a file for reading and fetches its table; costs a few milliseconds. kind is the status of every failure that lies in
  * the file (DLT_E_DATA, DLT_E_CHECKPOINT), here and in later reads; that the child cannot be started is DLT_E_INTERNAL,
- * refused memory DLT_E_MEMORY. `at` is shown with messages. Whatever a file holds, this process lives on:
+ * refused memory or a limit of the process DLT_E_MEMORY. `at` is shown with messages. Whatever a file holds, this process lives on:
  *     "bad HDF5 file 'x.h5': REASON"
  * Needs dlt_h5_child_main in main (below). May be called from any thread.
  */

@@ -22,7 +22,7 @@ DATA = os.environ.get("DLTRAIN_DATA")
 FOLDER = "/dev/shm" if os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 1 << 30 else None
 
 # exit codes (cmd/exit_codes.c)
-DONE, FAILED, CONFIG, NO_DATA, CHECKPOINT, OUTPUT, SAVED, INTERRUPTED = 0, 1, 2, 4, 6, 8, 75, 130
+DONE, FAILED, CONFIG, MEMORY, NO_DATA, CHECKPOINT, OUTPUT, SAVED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 6, 8, 75, 130, 143
 
 
 def command(*words, program=PROGRAM):

@@ -407,5 +407,19 @@ class StandardOutput(sp.Case):
                 self.assertEqual(done.returncode, sp.OUTPUT, done.stderr)
                 self.assertIn("cannot write to standard output: No space left on device", done.stderr)
 
+    def test_each_command_tells_that_it_is_closed(self):
+        line = "exec " + shlex.join([os.path.abspath(PROGRAM)]) + ' "$@" >&-'
+        for words in [*([c, *self.WORDS[c]] for c in self.WORDS), ["--help"], ["predict", "run", "--input", "rows.csv", "--output", "/dev/stdout"]]:
+            with self.subTest(words=words):
+                done = subprocess.run(["sh", "-c", line, "sh", *map(str, words)], cwd=trained.folder, stdin=subprocess.DEVNULL,
+                                      stderr=subprocess.PIPE, text=True, timeout=300, check=False)
+                self.assertEqual(done.returncode, sp.OUTPUT, done.stderr)
+                self.assertIn("cannot write to standard output: Bad file descriptor", done.stderr)
+        for words in (["predict", "run", "--input", "rows.csv", "--output", "/dev/null"], ["fit", "model.yaml", "--run", "run"]):
+            done = subprocess.run(["sh", "-c", line, "sh", *words], cwd=trained.folder, stdin=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, text=True, timeout=300, check=False)  # which write nothing there
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+
 if __name__ == "__main__":
     sp.main()

@@ -4,6 +4,7 @@ import os
 import pathlib
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -123,6 +124,25 @@ class Signals(Fits):
     def test_sigint_saves_and_the_same_command_goes_on(self):
         self.stopped_by(signal.SIGINT, dltrain.INTERRUPTED, "stopped")
 
+    def test_a_signal_before_the_first_step(self):
+        """Nothing is saved while the data are read, and the exit code does not say so."""
+        (self.folder / "long.csv").write_text("x,y\n" + "1.5,2\n2.5,1\n" * 2_000_000)
+        (self.folder / "model.yaml").write_text("name: long\ndata: {train: {CSV: {path: long.csv, target: y}}}\n"
+                                                "layers: [{Dense: {units: 1}}]\noptimizer: SGD\nloss: mse\n")
+        for number, code in (signal.SIGTERM, dltrain.TERMINATED), (signal.SIGINT, dltrain.INTERRUPTED):
+            process = subprocess.Popen(dltrain.command("fit", self.folder / "model.yaml", "--run", self.folder / "run"),
+                                       stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+            def listening(process=process):
+                status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+                return int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16) >> (signal.SIGTERM - 1) & 1
+            self.wait_for(listening, process)
+            process.send_signal(number)
+            _, said = process.communicate(timeout=30)
+            self.assertEqual(process.returncode, code, said)
+            self.assertNotIn("saved", said)
+            self.assertFalse((self.folder / "run").exists())
+
     def test_sigusr1_saves_and_goes_on(self):
         process = self.start("run")
         self.in_training("run", process)
@@ -236,6 +256,34 @@ class Company(Fits):
         result = self.expect(self.fit("run", "-o", "seed=77"), dltrain.CHECKPOINT)
         self.assertIn("seed", result.stderr)
         self.assertEqual(dltrain.digest(self.checkpoints("run")[-1]), before)
+
+
+class Limits(Fits):
+    """What the process may not have is named, and ends with 3."""
+
+    def limited(self, what, value, *words):
+        return dltrain.run(*words, preexec_fn=lambda: resource.setrlimit(what, (value, value)))
+
+    def test_open_files(self):
+        self.expect(self.fit("run", "--stop-after", 1), dltrain.SAVED)
+        for words in (["evaluate", self.folder / "run"], self.words("run"), ["predict", self.folder / "run", "--input", "none"]):
+            said = self.expect(self.limited(resource.RLIMIT_NOFILE, 10, *words), dltrain.MEMORY).stderr
+            self.assertEqual(said, "error: the limit of open files is too low: 10, at least 32 are needed (ulimit -n)\n")
+        self.expect(self.limited(resource.RLIMIT_NOFILE, 32, "evaluate", self.folder / "run"), dltrain.DONE)
+        self.expect(self.limited(resource.RLIMIT_NOFILE, 32, *self.words("run"), "--stop-after", 3), dltrain.SAVED)
+        self.expect(dltrain.run("evaluate", self.folder / "run", preexec_fn=lambda: resource.setrlimit(
+            resource.RLIMIT_NOFILE, (10, 64))), dltrain.DONE)  # it may be raised
+
+    def test_address_space(self):
+        """Wherever it ends: while libraries are loaded (127), in memory, in a thread, or not at all."""
+        if self.limited(resource.RLIMIT_AS, 1 << 30, "schema").returncode != dltrain.DONE:
+            self.skipTest("this build needs terabytes of addresses")
+        codes = set()
+        for mib in range(48, 80, 2):
+            result = self.limited(resource.RLIMIT_AS, mib << 20, *self.words("run"), "--stop-after", 1)
+            codes.add(result.returncode)
+            self.assertIn(result.returncode, (dltrain.MEMORY, dltrain.SAVED, 127), f"{mib} MiB: {result.stderr}")
+        self.assertIn(dltrain.MEMORY, codes)
 
 
 class NoRoom(Fits):
