@@ -113,6 +113,42 @@ void dlt_buf_csv(dlt_buf *out, const char *text)
     dlt_buf_char(out, '"');
 }
 
+/* Whether a shell takes it as one word that means itself. Bytes beyond ASCII do. */
+static bool is_shell_word(const char *text)
+{
+    static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_";
+    for (const char *c = text; *c != '\0'; c++) {
+        if ((unsigned char)*c < 0x80 && strchr(safe, *c) == NULL) {
+            return false;
+        }
+    }
+    return *text != '\0';
+}
+
+void dlt_buf_shell(dlt_buf *out, const char *path)
+{
+    const bool plain = dlt_text_plain(path);
+    const char *dash = path[0] == '-' ? "./" : "";
+    if (is_shell_word(path)) {
+        dlt_buf_printf(out, "%s%s", dash, path);
+        return;
+    }
+    dlt_buf_printf(out, "%s'%s", plain ? "" : "$", dash);
+    for (const char *c = path; *c != '\0'; c++) {
+        const unsigned char byte = (unsigned char)*c;
+        if (plain && byte == '\'') {
+            dlt_buf_string(out, "'\\''");
+        } else if (!plain && (byte == '\'' || byte == '\\')) {
+            dlt_buf_printf(out, "\\%c", byte);
+        } else if (byte < 0x20 || byte == 0x7F) {
+            dlt_buf_printf(out, "\\x%02x", byte);
+        } else {
+            dlt_buf_char(out, *c);
+        }
+    }
+    dlt_buf_char(out, '\'');
+}
+
 const char *dlt_buf_text(const dlt_buf *buf)
 {
     return buf->data != NULL ? buf->data : "";

@@ -42,6 +42,9 @@ void dlt_format_double(double value, char *text, size_t room);
 void dlt_format_float(float value, char *text, size_t room);
 /** Appends a field of CSV (RFC 4180), quoted where it must be. */
 void dlt_buf_csv(dlt_buf *buf, const char *text);
+/** Appends a file name as a word for a shell: as it is where that means the same, else quoted; one that begins with a dash
+ * gets "./" in front. Control bytes are written as \xNN in $'...', which bash, zsh and ksh read. */
+void dlt_buf_shell(dlt_buf *buf, const char *path);
 /** "512 B", "14.2 MiB", "1.5 GiB": one decimal, binary units. */
 void dlt_format_bytes(uint64_t bytes, char *text, size_t room);
 /** "34,826": groups of three. */

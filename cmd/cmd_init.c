@@ -424,7 +424,10 @@ static dlt_status run(const dlt_command_call *call)
     } else {
         status = dlt_write_file(path, DLT_WRITE_NEW, &out, call->diag);
         if (status == DLT_OK) {
-            fprintf(stderr, "wrote %s\nnext   dltrain check %s\n", path, path);
+            dlt_buf word = {0};
+            dlt_buf_shell(&word, path);
+            fprintf(stderr, "wrote %s\nnext   dltrain check %s\n", path, word.failed ? path : dlt_buf_text(&word));
+            dlt_buf_release(&word);
         }
     }
     dlt_buf_release(&out);

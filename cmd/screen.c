@@ -397,8 +397,12 @@ static void on_end(void *context, const dlt_fit_result *r)
             show_figures(s, "test", r->test, r->test_count);
         }
         dlt_screen_line(s, "saved    %s", run);
-        dlt_screen_line(s, "next     dltrain evaluate %s", run);
-        dlt_screen_line(s, "         dltrain predict  %s --input FILE", run);
+        dlt_buf word = {0};
+        dlt_buf_shell(&word, run);
+        const char *shown = word.failed ? run : dlt_buf_text(&word);
+        dlt_screen_line(s, "next     dltrain evaluate %s", shown);
+        dlt_screen_line(s, "         dltrain predict  %s --input FILE", shown);
+        dlt_buf_release(&word);
     }
     s->log = NULL;
 }

@@ -235,6 +235,16 @@ static bool can_be_changed(void *context, const dlt_run_info *info)
     return only_changeable(changes, count) && has_epochs_left(f, info);
 }
 
+/* A path as a command line has it. */
+static const char *shell_word(fit *f, const char *path)
+{
+    dlt_buf text = {0};
+    dlt_buf_shell(&text, path);
+    const char *word = text.failed ? NULL : dlt_arena_string(f->arena, dlt_buf_text(&text));
+    dlt_buf_release(&text);
+    return word != NULL ? word : path;
+}
+
 /* Reads run.json, and remembers which one it was. */
 static dlt_status read_info(fit *f, const char *path, dlt_run_info *info)
 {
@@ -303,7 +313,7 @@ static dlt_status use_run(fit *f, const char *path, const dlt_run_info *info)
             f->diag, DLT_E_CHECKPOINT, nowhere,
             "'%s' was trained with another config (above), so it cannot be resumed; nothing was changed. "
             "%sTo take over what fits: --weights %s   to start anew there: --force",
-            path, changeable ? "To go on with the new one: --allow-change   " : "", path);
+            path, changeable ? "To go on with the new one: --allow-change   " : "", shell_word(f, path));
     }
     f->changes_accepted = true;
     DLT_TRY(open_newest(f, path));
@@ -592,7 +602,7 @@ static dlt_status find_changes(fit *f)
         return dlt_fail(f->diag, DLT_E_CHECKPOINT, nowhere,
                         "'%s' was trained with another config (above), so it cannot be resumed. %sTo take over what fits: --weights %s",
                         f->options->resume_path, changeable ? "To go on with the new one: --allow-change   " : "",
-                        f->options->resume_path);
+                        shell_word(f, f->options->resume_path));
     }
     if (!changeable) {
         if (!f->changes_accepted) {

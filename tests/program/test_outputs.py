@@ -282,6 +282,50 @@ class Names(sp.Case):
         self.assertEqual(os.listdir(self.path("folder")), [])
 
 
+class Hints(sp.Case):
+    """What is printed as the next command does what it says when it is pasted into a shell."""
+
+    def next_commands(self, said):
+        """The commands behind "next", with the program's whole path."""
+        lines = re.findall(r"(?:next|^) +dltrain (.*)", said, re.MULTILINE)
+        self.assertTrue(lines, said)
+        return [shlex.quote(os.path.abspath(PROGRAM)) + " " + line for line in lines]
+
+    def test_names_that_a_shell_would_take_apart(self):
+        shell = shutil.which("bash")
+        if shell is None:
+            self.skipTest("no bash")
+        rows = self.write("rows.csv", "\n".join(["x,y", *ROWS]) + "\n")
+        self.write("model.yaml", MODEL.replace("{CSV: {path: rows.csv, target: y}}", "{CSV: {path: rows.csv, target: y}}\n  test: {CSV: {path: rows.csv, target: y}}"))
+        for name in ("plain", "a b", "it's", "$HOME;ls", "`x`*", "-x", "~", "#1", "ta\tb", "\u00fc"):
+            with self.subTest(name):
+                done = self.call("fit", "model.yaml", "--run=" + name)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                if name == "plain":
+                    self.assertIn("next     dltrain evaluate plain\n         dltrain predict  plain --input FILE\n", done.stderr)
+                commands = self.next_commands(done.stderr)
+                self.assertEqual(len(commands), 2)
+                for command in commands:
+                    again = subprocess.run([shell, "-c", command.replace("FILE", shlex.quote(rows))], cwd=self.folder,
+                                           capture_output=True, text=True, check=False)
+                    self.assertEqual(again.returncode, 0, (command, again.stderr))
+                done = self.call("fit", "model.yaml", "--run=" + name, "-o", "seed=3")
+                self.assertEqual(done.returncode, sp.CHECKPOINT, done.stderr)
+                word = re.search(r"--weights (.*?)   to start anew", done.stderr)[1]
+                if name.isprintable():
+                    self.assertEqual(os.path.normpath(shlex.split(word)[0]), name)
+
+    def test_a_model_file(self):
+        shell = shutil.which("bash")
+        if shell is None:
+            self.skipTest("no bash")
+        for name in ("a b.yaml", "-x$y.yaml"):
+            said = self.call("init", "--output=" + name).stderr
+            [command] = self.next_commands(said)
+            told = subprocess.run([shell, "-c", command], cwd=self.folder, capture_output=True, text=True, check=False).stderr
+            self.assertIn(f"{name}:4:", told)  # it was found and read; the data that it names are not there
+
+
 class Waiting(sp.Case):
     """A command that waits for the other side of a pipe ends when it is asked to, once and at once."""
 

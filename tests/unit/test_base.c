@@ -292,6 +292,24 @@ static void sha256_gives_the_published_digests(void **state)
     assert_string_equal(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
+static void words_for_a_shell_are_quoted_where_they_must_be(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path, *word;
+    } cases[] = {
+        {"runs/iris/2026-11-21_x.y", "runs/iris/2026-11-21_x.y"}, {"a b", "'a b'"}, {"it's", "'it'\\''s'"},
+        {"$HOME;`x`", "'$HOME;`x`'"}, {"~", "'~'"}, {"#1", "'#1'"}, {"*", "'*'"}, {"", "''"}, {"-x", "./-x"},
+        {"- x", "'./- x'"}, {"\xc3\xbc", "\xc3\xbc"}, {"a\n'\\", "$'a\\x0a\\'\\\\'"},
+    };
+    for (size_t i = 0; i < DLT_COUNT(cases); i++) {
+        dlt_buf out = {0};
+        dlt_buf_shell(&out, cases[i].path);
+        assert_string_equal(dlt_buf_text(&out), cases[i].word);
+        dlt_buf_release(&out);
+    }
+}
+
 static void json_is_quoted_and_separated(void **state)
 {
     (void)state;
@@ -359,6 +377,7 @@ int main(void)
         cmocka_unit_test(rows_of_a_shuffle_come_many_at_a_time),
         cmocka_unit_test(the_normal_has_mean_0_and_deviation_1),
         cmocka_unit_test(sha256_gives_the_published_digests),
+        cmocka_unit_test(words_for_a_shell_are_quoted_where_they_must_be),
         cmocka_unit_test(json_is_quoted_and_separated),
         cmocka_unit_test(an_arena_that_fails_stays_failed),
         cmocka_unit_test(kinds_answer_to_keras_names),
