@@ -78,6 +78,8 @@ def system_calls(s):
     if calls and (len(files) < 8 or files[0] != "trial"):
         s.lost(f"not all saves of the run are seen: {files}")
     before = {file: files[i - 1] if i > 1 else None for i, file in enumerate(files)}
+    s.count("saves", max(0, len(files) - 1))
+    s.count("system_calls", len(calls))
     print(f"sweep_kill: {len(calls)} system calls of {len(files) - 1} saves and the trial before them")
     return [(file, int(number), when, before[file]) for file, number in calls for when in ("entry", "exit")]
 
