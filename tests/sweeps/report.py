@@ -41,7 +41,8 @@ ROWS = {
              "another key, {refused} are refused, {single} have one legal value, {weightless} are `trainable` of what has no weights, {listed} are "
              "listed with the reason; {dead} do nothing", "python3 tests/program/test_keys.py"),
     "alloc": ("Memory refused, once and from then on, in every command",
-              "{places} places with {refused} refusals, {refused_yaml} of them to libyaml; {resumed} fits gone on with",
+              "{places} places with {refused} refusals, {refused_yaml} of them to libyaml; {resumed} fits gone on with. {at_every_place} of "
+              "{allocators} pairs of command and allocator at every place; of the others every Nth: {steps}",
               "python3 tests/sweeps/sweep_alloc.py --full"),
     "io": ("File calls that fail or are cut short, once and from then on", "{happened} calls; {resumed} fits gone on with",
            "python3 tests/sweeps/sweep_io.py --full"),
