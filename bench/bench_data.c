@@ -113,7 +113,7 @@ static void batches(data_fixture *f, const char *what, const dlt_dataset *ds, in
         features[count++] = i;
     }
     const dlt_plain_output outputs[2] = {{count, features, DLT_F32}, {1, target, DLT_I32}};
-    const dlt_plain_encoder encoder = {2, outputs};
+    const dlt_plain_encoder encoder = {2, outputs, {0}};
     dlt_slot slots[SLOTS];
     for (size_t i = 0; i < SLOTS; i++) {
         void **buffers = dlt_arena_alloc(f->arena, layout->count + 2, sizeof *buffers);

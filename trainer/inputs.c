@@ -229,7 +229,8 @@ static dlt_status moved(dlt_arena *arena, const dlt_plain_output *from, const dl
 }
 
 dlt_status dlt_inputs_encoder(dlt_arena *arena, const dlt_inputs *inputs, const dlt_record_layout *layout,
-                              bool with_target, dlt_encode *encode, const void **context, dlt_diag *diag)
+                              const char *path, bool with_target, dlt_encode *encode, const void **context,
+                              dlt_diag *diag)
 {
     joined *j = dlt_arena_alloc(arena, 1, sizeof *j);
     dlt_plain_output *outputs = dlt_arena_alloc(arena, 2, sizeof *outputs);
@@ -243,8 +244,8 @@ dlt_status dlt_inputs_encoder(dlt_arena *arena, const dlt_inputs *inputs, const 
     if (with_target && inputs->step.target != NULL) {
         DLT_TRY(moved(arena, &inputs->plain[1], &inputs->frame->layout, layout, &outputs[count++], diag));
     }
-    j->rest = (dlt_plain_encoder){.count = count, .outputs = outputs};
-    DLT_TRY(dlt_encode_plain_check(&j->rest, layout, (dlt_pos){0}, diag));
+    j->rest = (dlt_plain_encoder){.count = count, .outputs = outputs, .at = {.file = path}};
+    DLT_TRY(dlt_encode_plain_check(&j->rest, layout, j->rest.at, diag));
     if (inputs->table == NULL) {
         *encode = dlt_encode_plain;
         *context = &j->rest;

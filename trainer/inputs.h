@@ -31,10 +31,12 @@ dlt_status dlt_inputs_create(dlt_arena *arena, const dlt_spec *spec, const dlt_s
 
 /**
  * Prepares the encoder for records of `layout`, which has the frame's features and, if with_target, its
- * targets. outputs of the encoder: the model's inputs in order, then the target.
+ * targets. outputs of the encoder: the model's inputs in order, then the target. path: the file of the
+ * records, which messages name; NULL where it is not one.
  */
 dlt_status dlt_inputs_encoder(dlt_arena *arena, const dlt_inputs *inputs, const dlt_record_layout *layout,
-                              bool with_target, dlt_encode *encode, const void **context, dlt_diag *diag);
+                              const char *path, bool with_target, dlt_encode *encode, const void **context,
+                              dlt_diag *diag);
 
 /**
  * Lets the table layer of a model learn from the records of a view, in order. *fitted stays empty where there

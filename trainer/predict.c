@@ -268,8 +268,9 @@ static dlt_status predict_rows(const dlt_model *model, dlt_session *session, sin
                                             batch, s->options->stop, &rows, s->diag)
                             : dlt_fail_memory(s->diag);
     if (status == DLT_OK) {
-        status = dlt_inputs_encoder(session->arena, session->inputs, dlt_rows_layout(rows), false, &encode,
-                                    &context, s->diag);
+        const char *path = strcmp(s->options->input, "-") == 0 ? "standard input" : s->options->input;
+        status = dlt_inputs_encoder(session->arena, session->inputs, dlt_rows_layout(rows), path, false,
+                                    &encode, &context, s->diag);
     }
     dlt_engine_slot(e, DLT_RUN_PREDICT, 0, outputs, &weights);
     while (status == DLT_OK && (status = dlt_rows_next(rows, &table, s->diag)) == DLT_OK && table.rows > 0) {

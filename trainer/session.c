@@ -578,8 +578,11 @@ dlt_status dlt_session_feed(dlt_session *s, dlt_set set, dlt_run_program program
         options.batch_size = s->engine->options.predict_batch;
     }
     const dlt_record_layout *layout = &dlt_dataset_frame(view->dataset)->layout;
-    DLT_TRY(dlt_inputs_encoder(s->arena, s->inputs, layout, program != DLT_RUN_PREDICT, &options.encode,
-                               &options.context, diag));
+    size_t files = 0;
+    (void)dlt_dataset_stamps(view->dataset, &files);
+    DLT_TRY(dlt_inputs_encoder(s->arena, s->inputs, layout,
+                               files == 1 ? dlt_dataset_path(view->dataset) : NULL,
+                               program != DLT_RUN_PREDICT, &options.encode, &options.context, diag));
     return dlt_loader_create(&options, &feed->loader, diag);
 }
 

@@ -37,16 +37,16 @@ dlt_status dlt_encode_plain_check(const dlt_plain_encoder *encoder, const dlt_re
     return status;
 }
 
-static dlt_status refuse(const dlt_table *rows, int64_t row, const dlt_part *part, const char *why,
-                         dlt_diag *diag)
+static dlt_status refuse(const dlt_table *rows, dlt_pos at, int64_t row, const dlt_part *part,
+                         const char *why, dlt_diag *diag)
 {
-    return dlt_fail(diag, DLT_E_DATA, (dlt_pos){0}, "record %lld: %s of '%s'",
-                    (long long)rows->row_numbers[row], why, part->name);
+    return dlt_fail(diag, DLT_E_DATA, at, "record %lld: %s of '%s'", (long long)rows->row_numbers[row] + 1,
+                    why, part->name);
 }
 
 /* One part of all rows into its place of an output whose rows are `stride` bytes apart. */
-static dlt_status put_part(const dlt_table *rows, size_t index, dlt_dtype dtype, char *to, size_t stride,
-                           dlt_diag *diag)
+static dlt_status put_part(const dlt_table *rows, dlt_pos at, size_t index, dlt_dtype dtype, char *to,
+                           size_t stride, dlt_diag *diag)
 {
     const dlt_part *part = &rows->layout->parts[index];
     const size_t elements = (size_t)dlt_shape_count(&part->shape),
@@ -62,7 +62,7 @@ static dlt_status put_part(const dlt_table *rows, size_t index, dlt_dtype dtype,
             int32_t code;
             memcpy(&code, from, sizeof code);
             if (code < 0) {
-                return refuse(rows, r, part,
+                return refuse(rows, at, r, part,
                               code == DLT_CODE_MISSING ? "no value" : "a value that train does not have",
                               diag);
             }
@@ -70,12 +70,12 @@ static dlt_status put_part(const dlt_table *rows, size_t index, dlt_dtype dtype,
             double value;
             memcpy(&value, from, sizeof value);
             if (isnan(value)) {
-                return refuse(rows, r, part, "no value", diag);
+                return refuse(rows, at, r, part, "no value", diag);
             }
             if (dtype == DLT_F32) { /* what nearly all tables come to */
                 const float single = (float)value;
                 if (isinf(single)) {
-                    return refuse(rows, r, part, "a value beyond float32", diag);
+                    return refuse(rows, at, r, part, "a value beyond float32", diag);
                 }
                 memcpy(to, &single, sizeof single);
                 continue;
@@ -83,7 +83,7 @@ static dlt_status put_part(const dlt_table *rows, size_t index, dlt_dtype dtype,
         }
         if (dlt_convert(part->dtype, from, dtype, to, elements) < elements) {
             return refuse(
-                rows, r, part,
+                rows, at, r, part,
                 dlt_dtype_is_real(dtype) ? "a value too large" : "a value that is no integer in range", diag);
         }
     }
@@ -99,8 +99,8 @@ dlt_status dlt_encode_plain(const void *context, const dlt_table *rows, void *co
         const size_t stride = (size_t)dlt_plain_output_elements(output, rows->layout) * size;
         size_t offset = 0;
         for (size_t i = 0; i < output->count; i++) {
-            DLT_TRY(
-                put_part(rows, output->parts[i], output->dtype, (char *)outputs[o] + offset, stride, diag));
+            DLT_TRY(put_part(rows, encoder->at, output->parts[i], output->dtype, (char *)outputs[o] + offset,
+                             stride, diag));
             offset += (size_t)dlt_shape_count(&rows->layout->parts[output->parts[i]].shape) * size;
         }
     }

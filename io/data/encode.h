@@ -25,11 +25,12 @@ typedef struct dlt_plain_output {
 typedef struct dlt_plain_encoder {
     size_t count;
     const dlt_plain_output *outputs;
+    dlt_pos at; /* of the records: their file, for messages */
 } dlt_plain_encoder;
 
 /**
  * The plain encoder. Missing values, text that is not in the dictionary and values that the output's type
- * does not have are errors (DLT_E_DATA) that name record and column. float64 to float32 is rounded, as Keras
+ * does not have are errors (DLT_E_DATA) that name file, record (from 1) and column. float64 to float32 is rounded, as Keras
  * does.
  */
 dlt_status dlt_encode_plain(const void *context, const dlt_table *rows, void *const *outputs, dlt_diag *diag);

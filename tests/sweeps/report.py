@@ -41,14 +41,16 @@ ROWS = {
              "another key, {refused} are refused, {single} have one legal value, {weightless} are `trainable` of what has no weights, {listed} are "
              "listed with the reason; {dead} do nothing", "python3 tests/program/test_keys.py"),
     "alloc": ("Memory refused, once and from then on, in every command",
-              "{places} places with {refused} refusals, {refused_yaml} of them to libyaml; {resumed} fits gone on with",
+              "{places} places with {refused} refusals, {refused_yaml} of them to libyaml; {resumed} fits gone on with. {at_every_place} of "
+              "{allocators} pairs of command and allocator at every place; of the others every Nth: {steps}",
               "python3 tests/sweeps/sweep_alloc.py --full"),
     "io": ("File calls that fail or are cut short, once and from then on", "{happened} calls; {resumed} fits gone on with",
            "python3 tests/sweeps/sweep_io.py --full"),
     "disk": ("Disks of every size in steps of 4 KiB", "{tried} sizes, {happened} of them too small; {resumed} fits gone on with",
              "python3 tests/sweeps/sweep_disk.py --full"),
-    "kill": ("SIGKILL", "{happened} kills: {by_system_call} at system calls, {by_file_call} at file calls, {at_random_moments} at random "
-             "moments, {again_while_it_resumed} more while a run was resumed", "python3 tests/sweeps/sweep_kill.py --full"),
+    "kill": ("SIGKILL", "{happened} kills: {by_system_call} at entry or exit of a system call of the thread that saves, of {system_calls} in "
+             "{saves} saves; {by_file_call} at file calls, {at_random_moments} at random moments, {again_while_it_resumed} more while a "
+             "run was resumed", "python3 tests/sweeps/sweep_kill.py --full"),
     "kill1000": ("SIGKILL at random moments", "{happened} kills: {at_random_moments} at random moments, {again_while_it_resumed} more while a "
                  "run was resumed", "python3 tests/sweeps/sweep_kill.py --count 1000"),
     "powercut": ("Power cuts, replayed from the recorded calls", "{states} states of the disk, {distinct} of them distinct, each gone on from",
@@ -59,8 +61,8 @@ ROWS = {
               "{same} without effect, {wrong} missed; {resumed} runs went on from the next older one",
               "python3 tests/sweeps/sweep_flips.py --full"),
     "hostile": ("Mutated HDF5 files, as data, weights and checkpoints", "{files} files, {repaired} with digests repaired: {refused} openings "
-                "refused, {accepted} accepted, {reader_died} deaths of the reading process, 0 of its parent; {started} "
-                "starts of the program itself",
+                "refused, {accepted} accepted, {reader_died} deaths of the reading process, of its parent: {parent_died}; "
+                "{started} starts of the program itself",
                 "python3 tests/sweeps/sweep_hostile.py --full"),
     "nan": ("Numbers that are not finite, by layer, step and policy", "{injected} made, {named} named by layer, line and records, {compared} "
             "compared with a run without the batch", "python3 tests/sweeps/sweep_nan.py --full"),
@@ -69,7 +71,7 @@ ROWS = {
 
 class Counts(dict):
     def __missing__(self, key):
-        return 0
+        return "not counted"  # which is not 0
 
 
 def thousands(value):

@@ -67,7 +67,7 @@ class Sweep:
         places = list(places)
         if self.full or len(places) <= sample:
             return places
-        return sorted(self.random.sample(places, sample))
+        return [places[i] for i in sorted(self.random.sample(range(len(places)), sample))]
 
     def drawn(self, sample, full):
         """How many places to draw: --count, else one of these two."""

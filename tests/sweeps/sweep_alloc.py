@@ -30,7 +30,7 @@ SECONDS = 60  # that a run may take: more is a hang
 AT_ONCE = 2   # processes beside each other
 BLOCK = 64    # places that one server tries
 RESUMED = 0.25  # share of the failed fits of --full that are taken up again; in the gate all are
-FEW = 100     # places in libhdf5 and in the child that --full tries, evenly; elsewhere every step-th
+FEW = 100     # places in libhdf5 that --full tries, evenly, but in the cases that say `whole`; elsewhere every step-th
 OUT_OF_MEMORY = 3
 SANITIZER = {"LSAN_OPTIONS": "exitcode=98", "ASAN_OPTIONS": "exitcode=98:detect_leaks=1:allocator_may_return_null=1", "UBSAN_OPTIONS": "exitcode=98:print_stacktrace=1"}
 
@@ -100,12 +100,13 @@ class Case:
     """A command under sweep: `words` behind the program's name; {base} is the folder of make_data, the work folder is here."""
 
     def __init__(self, name, words, who=("ours",), prepare=None, code=0, normal=None, fits=False, resumes=False, sample=12, step=1,
-                 base=None):
+                 whole=False, base=None):
         self.name, self.base, self.prepare, self.code, self.fits = name, base, prepare, code, fits
         self.words = [w.replace("{base}", str(base)) for w in words.split()]
         self.resumes = resumes  # a run that was stopped lies in the work folder
         self.normal = normal or (lambda text: text)
         self.sample, self.step = sample, step  # places of each kind in the gate; in --full every step-th
+        self.whole = whole  # libhdf5 in the child is tried at every place too: it does there what it does in other cases
         who = [w if ":" in w else f"{self.words[0]}:{w}" for w in who]
         self.who = [w for w in who if not (w.endswith(":hdf5") and sanitized())]  # there malloc is the sanitizer's
         self.reference = None
@@ -145,16 +146,16 @@ def cases(base):
         case("summary", "summary {base}/model.yaml"),
         case("fit", "fit model.yaml --run run", "ours", "hdf5", *child, fits=True, sample=40),
         case("fit-resume", "fit model.yaml --run run", "ours", "hdf5", *child, fits=True, sample=40, resumes=True),
-        case("fit-packed", "fit packed.yaml --run run", fits=True, step=3),
-        case("evaluate", "evaluate {base}/run --format json", "ours", *child),
-        case("evaluate-text", "evaluate {base}/run", normal=no_numbers, step=5),
+        case("fit-packed", "fit packed.yaml --run run", fits=True, step=2),
+        case("evaluate", "evaluate {base}/run --format json", "ours", *child, whole=True),
+        case("evaluate-text", "evaluate {base}/run", normal=no_numbers),
         case("predict", "predict {base}/run --input {base}/train.csv --output out.csv", "ours", *child, prepare=old_file("out.csv")),
-        case("predict-hdf5", "predict {base}/run --input {base}/train.csv --output out.h5", "ours", "hdf5", prepare=old_file("out.h5"), step=5),
-        case("predict-npy", "predict {base}/run --input {base}/train.csv --output out.npy", step=5),
-        case("predict-stdout", "predict {base}/run --input {base}/train.csv --format jsonl", step=5),
+        case("predict-hdf5", "predict {base}/run --input {base}/train.csv --output out.h5", "ours", "hdf5", prepare=old_file("out.h5"), whole=True),
+        case("predict-npy", "predict {base}/run --input {base}/train.csv --output out.npy"),
+        case("predict-stdout", "predict {base}/run --input {base}/train.csv --format jsonl"),
         case("verify-resume", "verify-resume {base}/model.yaml --epochs 1 --steps 2 --folder .", "ours", "fit:ours",
-             normal=no_numbers, sample=3, step=40),
-        case("reproduce", "reproduce {base}/run", normal=no_numbers, sample=4, step=10),
+             normal=no_numbers, sample=3, step=20),
+        case("reproduce", "reproduce {base}/run", normal=no_numbers, sample=4, step=3),
         case("gradcheck", "gradcheck {base}/model.yaml --elements 1 --batch 2"),
         case("time", "time {base}/model.yaml --steps 1", normal=first_words),
         case("debug", "debug {base}/model.yaml"),
@@ -163,7 +164,7 @@ def cases(base):
         case("help-layer", "help Dense"),
         case("help-key", "help fit.batch_size"),
         case("init", "init --kind table --data {base}/train.csv --output new.yaml"),
-        case("doctor", "doctor --folder .", "ours", "--h5-child:hdf5", normal=first_words),
+        case("doctor", "doctor --folder .", "ours", "--h5-child:hdf5", normal=first_words, whole=True),
         case("completion", "completion bash"),
         case("man", "man"),
         case("schema", "schema --output schema.json", prepare=old_file("schema.json")),
@@ -271,6 +272,7 @@ class Alloc(sweep.Sweep):
     def __init__(self):
         self.lock = threading.Lock()
         self.table = {}
+        self.steps = []  # of --full: who is not tried at every place, and the step
         self.numbers = iter(range(1 << 30))
         super().__init__("alloc", __doc__.splitlines()[0], self.add_arguments)
 
@@ -395,7 +397,13 @@ class Alloc(sweep.Sweep):
                 drawn = [(self.random.randint(1, calls), self.random.random() < 0.5) for _ in range(self.arguments.count or case.sample)]
                 yield case, who, drawn, False
                 continue
-            step = case.step * self.arguments.every if who.endswith(":ours") and "child" not in who else max(1, calls * self.arguments.every // FEW)
+            whole = case.whole or (who.endswith(":ours") and "child" not in who)
+            step = (case.step if whole else max(1, calls // FEW)) * self.arguments.every
+            self.count("allocators")
+            if step == 1:
+                self.count("at_every_place")
+            else:
+                self.steps.append(f"{case.name} {who} {step}")
             for later in (False, True):
                 first = self.random.randint(1, step)
                 places = [(n, later) for n in range(first, calls + 1, step)]
@@ -417,6 +425,8 @@ class Alloc(sweep.Sweep):
                 tasks.append((case, who, [(int(number.rstrip("+")), number.endswith("+"))], False))
             else:
                 tasks.extend(self.tasks(case, counts))
+        if self.full:
+            self.counts["steps"] = ", ".join(self.steps) or "none"
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
             for future in [pool.submit(self.block, *task) for task in tasks]:
                 future.result()

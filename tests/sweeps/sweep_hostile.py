@@ -20,6 +20,7 @@ CHUNK = 200
 READER_KIB = (64 + 32) << 10  # what a reader may take of memory for files as small as these, and what it takes in any case
 SANITIZED = b"__asan_init" in pathlib.Path(PROGRAM).read_bytes()  # they keep what is freed
 DOCUMENTED = {0: "accepted", 2: "configuration", 3: "memory", 4: "data", 5: "not finite", 6: "checkpoint"}
+DIED = "parent_died"  # the process that opens the files, or the program itself
 SUMMED = ("files", "repaired", "refused", "accepted", "reader_died")
 NONE = ("wrong", "undocumented", "silent", "large", "slow")
 
@@ -46,6 +47,7 @@ def hostile(sweep, folder, first, count, victims):
             if found["reader_kib"] > READER_KIB:
                 sweep.lost(f"files {first} to {first + count - 1}: a reader took {found['reader_kib']} KiB")
             return
+        sweep.count(DIED)
         last = int(lines[-1]) if lines and lines[-1].isdigit() else first
         sweep.count("files", last - first + 1)
         sweep.lost(f"file {last}: the process ended with {damage.returncode}: {damage.stderr[-2000:]}")
@@ -81,6 +83,7 @@ def whole_program(sweep, folder, number, victims, most):
     for words in commands(folder, made["path"], made["model"], made["rows"]):
         code, said, memory, seconds = measured(*words)
         sweep.count("started")
+        sweep.count(DIED, int(code < 0))
         what = f"file {number}: {' '.join(map(str, words))}"
         if code not in DOCUMENTED:
             sweep.lost(f"{what}: ended with {code}: {said[-1000:]}")

@@ -1,12 +1,11 @@
-"""SIGKILL: at every system call of a save, by strace's injection; at every call of the file system of a whole run; and at
-random moments of a run (20; --full 100; --count N), which is resumed and killed again now and then.
+"""SIGKILL: at the entry and the exit of every system call of every save of a run; at every call of the file system of a whole run;
+and at random moments of a run (20; --full 100; --count N), which is resumed and killed again now and then.
 
-A kill counts where it happened: the process ended by SIGKILL, and strace, or the program with faults in it, told of the call.
+A kill counts where it happened: the process ended by SIGKILL, and tests/tools/kill_at.c, which counts the calls of the thread that
+saves and of no other, or the program with faults in it, told of the call. What lies there must be what had been done by then.
 What a kill leaves must have no checkpoint that an undisturbed run does not write, byte for byte; and the run that is resumed
 must end with the weights, the logs and the callbacks' files of the undisturbed one."""
 import os
-import re
-import shutil
 import signal
 import subprocess
 import time
@@ -15,13 +14,13 @@ import sweep
 import tiny
 
 dltrain = tiny.dltrain
-CALL = re.compile(r"(\d+) +(\w+)\((.*)")
-FOLLOWED = 3  # the save whose every system call is tried: of this step, and what it removes
+KILL_AT = os.environ.get("DLTRAIN_KILL_AT", str(dltrain.BUILD / "tests" / "kill_at"))
+PLACES = ("run/checkpoints", ".")  # of checkpoints: the run's, a callback's
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("DLTRAIN_FAULT")}
 
 
-def start(folder, words, **environ):
-    return subprocess.Popen(words, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+def start(folder, words, stdout=subprocess.DEVNULL, **environ):
+    return subprocess.Popen(words, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.DEVNULL, text=True,
                             start_new_session=True, env={**ENVIRONMENT, **environ})
 
 
@@ -49,54 +48,59 @@ def finish(s, run, what):
 
 # ---- system calls ----
 
-def system_calls(s):
-    """[(name, n)]: the n-th such call of the thread that saves; those of the save that is followed, and all others."""
-    if shutil.which("strace") is None:
-        print("sweep_kill: no strace: system calls are left out")
-        return [], []
-    found = {}
+def kill_at(folder, *words):
+    """What kill_at says of a run in this folder: (return code, "hangs" for one, lines)."""
+    process = start(folder, [KILL_AT, *words, *dltrain.command(*tiny.words())], stdout=subprocess.PIPE,
+                    ASAN_OPTIONS="detect_leaks=0")  # its leak checker traces the process itself
+    try:
+        said, _ = process.communicate(timeout=60)
+        code = process.returncode
+    except subprocess.TimeoutExpired:
+        said, code = "", "hangs"
+    end(process)
+    process.stdout.close()
+    return code, said.splitlines()
 
+
+def system_calls(s):
+    """[(file, number, entry or exit, file of the save before or None)] of every save."""
     def trace(slot, _prepared, _item):
-        log = slot.path / "trace"
-        result = subprocess.run(["strace", "-f", "-o", log, *dltrain.command(*tiny.words())], cwd=slot.fresh(),
-                                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            print(f"sweep_kill: strace does not work here: {result.stderr.strip()[:200]}")
-            return
-        calls = [m.groups() for m in map(CALL.match, log.read_text(errors="replace").splitlines()) if m]
-        saver = next(thread for thread, name, _ in calls if name == "pwrite64")
-        seen, at = {}, 0
-        for thread, name, words in calls:
-            if thread == saver:
-                opened = re.search(r"/\.step-0*(\d+)\.weights", words) if name == "openat" and "O_CREAT" in words else None
-                at = int(opened[1]) if opened else at
-                seen[name] = seen.get(name, 0) + 1
-                s.counts[f"call {int(at == FOLLOWED)} {name} {seen[name]}"] = 1
+        code, lines = kill_at(slot.fresh(), "list")
+        if code == 0:
+            s.counts.update({f"call {line}": 1 for line in lines})
+        else:
+            print(f"sweep_kill: {KILL_AT} cannot trace here ({code}): system calls are left out")
 
     tiny.in_slots(s, lambda slot: None, trace, [None])
-    for key in [key for key in s.counts if key.startswith("call ")]:
-        _, followed, name, number = key.split()
-        found.setdefault(int(followed), []).append((name, int(number)))
-        del s.counts[key]
-    return found.get(1, []), found.get(0, [])
+    calls = [key.split()[1:3] for key in s.counts if key.startswith("call ")]
+    s.counts = {key: value for key, value in s.counts.items() if not key.startswith("call ")}
+    files = list(dict.fromkeys(file for file, _ in calls))  # the first is the trial, which leaves none
+    if calls and (len(files) < 8 or files[0] != "trial"):
+        s.lost(f"not all saves of the run are seen: {files}")
+    before = {file: files[i - 1] if i > 1 else None for i, file in enumerate(files)}
+    s.count("saves", max(0, len(files) - 1))
+    s.count("system_calls", len(calls))
+    print(f"sweep_kill: {len(calls)} system calls of {len(files) - 1} saves and the trial before them")
+    return [(file, int(number), when, before[file]) for file, number in calls for when in ("entry", "exit")]
 
 
 def kill_at_system_call(s, run, item):
-    name, number = item
-    log = run.slot.path / "trace"
+    file, number, when, before = item
     folder = run.begin("begins")
     s.count("tried")
-    process = start(folder, ["strace", "-f", "-o", log, "-e", f"trace={name}", "-e",
-                             f"inject={name}:signal=SIGKILL:when={number}", *dltrain.command(*tiny.words())])
-    try:
-        process.wait(60)
-    except subprocess.TimeoutExpired:
-        s.lost(f"{name} {number}: hangs under strace")
-    end(process)
-    what = f"killed at {name} number {number}"
-    if "killed by SIGKILL" not in log.read_text(errors="replace"):
+    code, lines = kill_at(folder, file, str(number), when)
+    what = f"killed at {when} of system call {number} of save {file}"
+    if code == "hangs":
+        s.lost(f"{what}: hangs")
+    if code != 0:
         s.count("not_reached")
         return
+    what = f"{what}, {lines[0].split()[2]}"
+    if before is not None and not any((folder / place / f"{before}.weights.h5").exists() for place in PLACES):
+        s.lost(f"{what}: {before}, the save before, is not there")
+    made = any(list((folder / place).glob(f".{file}.weights.h5.tmp-*")) for place in PLACES)
+    if number == 1 and made != (when == "exit"):
+        s.lost(f"{what}: this call makes the temporary file, which is {'' if made else 'not '}there")
     s.count("by_system_call")
     check(s, run, what)
     finish(s, run, what)
@@ -181,10 +185,7 @@ TRIALS = {"system": kill_at_system_call, "file": kill_at_file_call, "moment": ki
 s = sweep.Sweep("kill", __doc__.splitlines()[0])
 items = [("moment", number) for number in range(s.drawn(20, 100))]
 if s.arguments.count is None:  # a count is one of moments
-    one_save, others = system_calls(s)
-    print(f"sweep_kill: {len(one_save)} system calls of a save, {len(others)} of the others")
-    items += [("system", call) for call in s.choose(one_save, 25)]
-    items += [("system", call) for call in sorted(s.random.sample(others, min(len(others), 300 if s.full else 10)))]
+    items += [("system", call) for call in s.choose(system_calls(s), 40)]
     items += [("file", number) for number in s.choose(file_calls(s), 40)]
 tiny.in_slots(s, tiny.Undisturbed, lambda slot, run, item: TRIALS[item[0]](s, run, item[1]), items)
 s.finish("happened")

@@ -468,7 +468,7 @@ static void the_plain_encoder_joins_columns(void **state)
     const dlt_record_layout *layout = &dlt_dataset_frame(ds)->layout;
     static const size_t numbers[] = {2, 0}, target[] = {3}, text[] = {1};
     const dlt_plain_output outputs[] = {{2, numbers, DLT_F32}, {1, target, DLT_I32}};
-    const dlt_plain_encoder encoder = {2, outputs};
+    const dlt_plain_encoder encoder = {2, outputs, {.file = "a.csv"}};
     void *columns[4];
     for (size_t i = 0; i < 4; i++) {
         columns[i] = data_part(f, ds, i);
@@ -484,7 +484,7 @@ static void the_plain_encoder_joins_columns(void **state)
     assert_true(x[0] == 0.5f && x[1] == 1 && x[2] == -1 && x[3] == 2 && y[0] == 1 && y[1] == 0);
     const dlt_plain_output bad[] = {{1, text, DLT_F32}};
     assert_int_equal(
-        dlt_encode_plain_check(&(dlt_plain_encoder){1, bad}, layout, (dlt_pos){"m.yaml", 2, 1, 1}, f->diag),
+        dlt_encode_plain_check(&(dlt_plain_encoder){1, bad, {0}}, layout, (dlt_pos){"m.yaml", 2, 1, 1}, f->diag),
         DLT_E_DATA);
     assert_string_equal(
         data_message(f, 0),
@@ -492,11 +492,11 @@ static void the_plain_encoder_joins_columns(void **state)
     data_forget(f);
     ((double *)columns[0])[1] = (double)NAN;
     assert_int_equal(dlt_encode_plain(&encoder, &rows, out, f->diag), DLT_E_DATA);
-    assert_string_equal(data_message(f, 0), "record 1: no value of 'a'");
+    assert_string_equal(data_message(f, 0), "a.csv: record 2: no value of 'a'");
     data_forget(f);
     ((double *)columns[0])[1] = 1e39;
     assert_int_equal(dlt_encode_plain(&encoder, &rows, out, f->diag), DLT_E_DATA);
-    assert_string_equal(data_message(f, 0), "record 1: a value beyond float32 of 'a'");
+    assert_string_equal(data_message(f, 0), "a.csv: record 2: a value beyond float32 of 'a'");
     data_forget(f);
     dlt_dataset_close(ds);
 }
