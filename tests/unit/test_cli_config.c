@@ -228,7 +228,8 @@ static void closed_streams_do_no_harm(void **state)
     (void)state;
     assert_run("dltrain check good.yaml <&-", 0, "good.yaml: ok   2 layers at batch 1,024\n", "");
     assert_run("dltrain check bad.yaml 2>&-", 2, "", "");
-    assert_run("dltrain check good.yaml >&- 2>&- <&-", 0, "", "");
+    assert_run("dltrain check good.yaml 2>&- <&-", 0, "good.yaml: ok   2 layers at batch 1,024\n", "");
+    assert_run("dltrain check good.yaml >&- 2>&- <&-", 8, "", ""); /* a result that is lost is none, as on a full device */
 }
 
 static void colour_never_reaches_a_file(void **state)
