@@ -77,15 +77,15 @@ static dlt_status is_model_file(const char *path, bool *is, dlt_diag *diag)
     return DLT_OK;
 }
 
-/* Whether a run keeps its files in this folder: its own, or the one of its checkpoints. */
-static dlt_status is_folder_of_run(const char *folder, bool *is, dlt_diag *diag)
+/* Whether a run keeps this file: in its folder under a name of its own, or among its checkpoints. */
+static dlt_status is_of_run(const char *folder, const char *name, bool *is, dlt_diag *diag)
 {
     char whole[PATH_MAX]; /* "." may be anywhere */
     *is = false;
     if (realpath(folder, whole) == NULL) {
         return DLT_OK; /* opening says why */
     }
-    *is = dlt_rundir_is(whole);
+    *is = dlt_rundir_is(whole) && dlt_rundir_keeps(name);
     if (!*is && strcmp(dlt_path_base(whole), "checkpoints") == 0) {
         char *above = dlt_path_folder(whole);
         if (above == NULL) {
@@ -107,10 +107,10 @@ dlt_status dlt_output_place(const char *path, dlt_diag *diag)
     }
     DLT_TRY(dlt_outfile_target(path, DLT_E_OUTPUT, &target, diag));
     char *folder = dlt_path_folder(target);
-    dlt_status status = folder != NULL ? is_folder_of_run(folder, &is, diag) : dlt_fail_memory(diag);
+    dlt_status status = folder != NULL ? is_of_run(folder, dlt_path_base(target), &is, diag) : dlt_fail_memory(diag);
     if (status == DLT_OK && is) {
         status = dlt_fail(diag, DLT_E_CONFIG, nowhere,
-                          "--output: '%s' lies in a run directory, where only fit writes; give another name", path);
+                          "--output: '%s' is a file of a run, where only fit writes; give another name", path);
     }
     dlt_free(folder);
     dlt_free(target);

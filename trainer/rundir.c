@@ -116,6 +116,11 @@ static dlt_status check_checkpoints(const char *path, dlt_diag *diag)
     return status;
 }
 
+bool dlt_rundir_keeps(const char *name)
+{
+    return is_ours(name) || dlt_text_starts(name, "run.json");
+}
+
 /* Whether a run may begin in a folder that held none: it is empty, or a run was being made there when it was stopped, or has been
  * made there since by another process. Somebody else's files are left alone. */
 static dlt_status check_folder(const char *path, dlt_diag *diag)

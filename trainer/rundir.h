@@ -68,6 +68,8 @@ dlt_status dlt_rundir_create(const char *folder, const char *name, dlt_arena *ar
 dlt_status dlt_rundir_create_at(const char *path, bool force, dlt_diag *diag);
 /** True if the folder holds a run (a run.json). */
 bool dlt_rundir_is(const char *path);
+/** Whether a run keeps a file or folder of this name in its folder. */
+bool dlt_rundir_keeps(const char *name);
 /** Reads run.json. */
 dlt_status dlt_rundir_info(const char *path, dlt_arena *arena, dlt_run_info *info, dlt_diag *diag);
 /** Writes run.json in one step. `more` is JSON text of further members ("\"argv\": [...]"), or NULL. */

@@ -250,11 +250,11 @@ class Names(sp.Case):
         data = pathlib.Path(self.path("w.h5")).read_bytes()
         pathlib.Path(self.path("cut.h5")).write_bytes(data[:len(data) // 2])
         os.symlink("run/run.json", self.path("link"))
-        os.symlink("run/none.csv", self.path("new"))
-        own = ["run/run.json", "run/checkpoints/last.weights.h5", "run/checkpoints/none.npy", "run/none.csv", "link", "new"]
+        os.symlink("run/plan.json", self.path("new"))
+        own = ["run/run.json", "run/checkpoints/last.weights.h5", "run/checkpoints/none.npy", "run/history.csv", "link", "new"]
         for words, _ in [*self.commands, (("init",), "")]:
             for name in own:
-                self.refused(name, *words, told="lies in a run directory")
+                self.refused(name, *words, told="is a file of a run")
         for words, _ in self.commands:
             for name, told in (("w.h5", "an HDF5 file"), ("cut.h5", "an HDF5 file"), ("model.yaml", "a model file"),
                                ("model.conf", "a model file"), ("half.yaml", "a model file")):
