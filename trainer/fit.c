@@ -1551,7 +1551,10 @@ static dlt_status end_training(fit *f)
         if (final == NULL) {
             return dlt_fail_memory(f->diag);
         }
-        DLT_TRY(save(f, final, false));
+        DLT_TRY(wait_for_saves(f)); /* the older ones may fail; without this one, nothing is done */
+        DLT_TRY(check_lock(f));
+        const dlt_saved_meta meta = meta_of(f);
+        DLT_TRY(dlt_saver_save(f->saver, &meta, final, false, f->diag));
         DLT_TRY(dlt_saver_wait(f->saver, f->diag));
     }
     DLT_TRY(evaluate_test(f));
