@@ -318,7 +318,7 @@ static void name_batch(const dlt_blame_options *o, dlt_diag *diag)
     dlt_buf rows = {0};
     const int64_t shown = b->rows < 8 ? b->rows : 8;
     for (int64_t i = 0; i < shown; i++) {
-        dlt_buf_printf(&rows, "%s%lld", i > 0 ? ", " : "", (long long)b->row_numbers[i]);
+        dlt_buf_printf(&rows, "%s%lld", i > 0 ? ", " : "", (long long)b->row_numbers[i] + 1);
     }
     dlt_note(diag, (dlt_pos){0}, "  batch %lld of %s: records %s%s",
              (long long)b->cursor.batch + 1, of[o->set], dlt_buf_text(&rows), b->rows > shown ? ", ..." : "");

@@ -64,7 +64,7 @@ void dlt_culprit_describe(const dlt_culprit *c, dlt_buf *out)
     const dlt_part *part = &dlt_dataset_frame(c->view->dataset)->layout.parts[c->part];
     const char *path = dlt_dataset_part_path(c->view->dataset, c->part);
     char number[40];
-    dlt_buf_printf(out, "record %lld", (long long)c->record);
+    dlt_buf_printf(out, "record %lld", (long long)c->record + 1);
     if (path != NULL) {
         const char *slash = strrchr(path, '/');
         dlt_buf_printf(out, " of %s", slash != NULL ? slash + 1 : path);

@@ -25,9 +25,9 @@ typedef struct dlt_culprit {
  */
 dlt_status dlt_culprit_find(dlt_arena *arena, const dlt_view *view, dlt_role role, const char *name,
                             dlt_culprit *culprit, dlt_diag *diag);
-/** "record 16 of x.npy, column 1 is nan". Records and columns are counted from 0. */
+/** "record 17 of x.npy, column 1 is nan". Records count from 1, columns and elements from 0. */
 void dlt_culprit_describe(const dlt_culprit *culprit, dlt_buf *out);
-/** The same as a note: "  BEFORE: record 16 of x.npy, column 1 is nan". */
+/** The same as a note: "  BEFORE: record 17 of x.npy, column 1 is nan". */
 void dlt_culprit_say(const char *before, const dlt_culprit *culprit, dlt_diag *diag);
 
 #endif

@@ -41,23 +41,23 @@ class Data(Case):
         self.array("x.npy", (40, 3), bad={16 * 3 + 1: NAN})
         self.array("y.npy", (40,), "q")
         text = self.fit(self.ARRAYS, self.CLASSIFIER)
-        self.assertIn("first bad value: the data: record 16 of x.npy, column 1 is nan\n", text)
+        self.assertIn("first bad value: the data: record 17 of x.npy, column 1 is nan\n", text)
         self.assertRegex(text, "try: look at that record.*missing.*FeatureSpace")
         # the batch is the one with that record
-        self.assertRegex(text, r"records (\d+, )*16[ ,]")
+        self.assertRegex(text, r"records (\d+, )*17[\n,]")
 
     def test_images(self):
         self.array("x.npy", (40, 4, 3), bad={5 * 12 + 7: float("-inf")})
         self.array("y.npy", (40,), "q")
         text = self.fit(self.ARRAYS, "Flatten, " + self.CLASSIFIER)
-        self.assertIn("the data: record 5 of x.npy, features [2, 1] is -inf\n", text)
+        self.assertIn("the data: record 6 of x.npy, features [2, 1] is -inf\n", text)
 
     def test_targets(self):
         """They are refused before the first step."""
         self.array("x.npy", (40, 3))
         self.array("y.npy", (40, 2), bad={33 * 2 + 1: NAN})
         self.write("model.yaml", f"data: {{train: {self.ARRAYS}}}\nlayers: [{{Dense: {{units: 2}}}}]\nloss: mse\n")
-        self.assertRegex(self.run_fails(BAD_DATA, "fit", "model.yaml"), r"y.npy': record 33 has the value nan")
+        self.assertRegex(self.run_fails(BAD_DATA, "fit", "model.yaml"), r"y.npy': record 34 has the value nan")
 
     def test_measured(self):
         """Normalization meets it before the first batch, and before there is a run."""
@@ -69,7 +69,7 @@ class Data(Case):
                 self.model(f"layers: [Normalization, {self.CLASSIFIER}]\nloss: sparse_categorical_crossentropy\n")
                 text = self.run_fails(BAD_DATA, "fit", "model.yaml", "--run", "run")
                 self.assertIn("model.yaml:2:10: normalization: " + found, text)
-                self.assertIn("record 16 of x.npy, " + culprit, text)
+                self.assertIn("record 17 of x.npy, " + culprit, text)
                 self.assertFalse(os.path.exists(self.path("run")))
 
     def model(self, text, fit="epochs: 2, batch_size: 8"):
@@ -92,8 +92,8 @@ class Data(Case):
         self.expect(result, NUMERIC)
         self.assertIn("a moving statistic of batch_normalization became inf at epoch 1, step 3; the update was not applied", result.stderr)
         self.assertRegex(result.stderr, self.STATE_FIRST)
-        self.assertIn("batch 3 of the pass: records 16, 17, 18, 19, 20, 21, 22, 23\n", result.stderr)
-        self.assertIn("record 21 of x.npy, features [2, 1] is 1e+20\n", result.stderr)
+        self.assertIn("batch 3 of the pass: records 17, 18, 19, 20, 21, 22, 23, 24\n", result.stderr)
+        self.assertIn("record 22 of x.npy, features [2, 1] is 1e+20\n", result.stderr)
 
     def test_state_skip(self):
         result = self.state("skip")
@@ -117,7 +117,7 @@ class Data(Case):
         self.array("y.npy", (40,), "q")
         self.model(f"layers: [{self.CLASSIFIER}]\nloss: sparse_categorical_crossentropy\n")
         text = self.run_fails(BAD_DATA, "fit", "model.yaml", "--run", "run")
-        self.assertIn("model.yaml:1:16: record 16 of x.npy, column 1 is -1e+300, beyond float32: at most 3.4028235e+38\n", text)
+        self.assertIn("model.yaml:1:16: record 17 of x.npy, column 1 is -1e+300, beyond float32: at most 3.4028235e+38\n", text)
         self.assertFalse(os.path.exists(self.path("run")))
 
     def test_float_fields(self):
@@ -145,8 +145,8 @@ class Data(Case):
         self.expect(result, DONE)
         self.assertIn("warning: epoch 1: val_loss is nan from batch 3 on; training goes on. A monitor of it finds no improvement any more\n",
                       result.stderr)
-        self.assertIn("first bad value: the data: record 21 of x.npy, column 1 is nan\n", result.stderr)
-        self.assertIn("batch 3 of validation: records 16, 17, 18, 19, 20, 21, 22, 23\n", result.stderr)
+        self.assertIn("first bad value: the data: record 22 of x.npy, column 1 is nan\n", result.stderr)
+        self.assertIn("batch 3 of validation: records 17, 18, 19, 20, 21, 22, 23, 24\n", result.stderr)
         self.assertEqual(result.stderr.count("val_loss is"), 1)
 
     OVERFLOW = ("layers:\n  - Flatten\n  - Dense: {units: 2, activation: softmax}\noptimizer: {SGD: {learning_rate: %s}}\n"
@@ -164,7 +164,7 @@ class Data(Case):
                 self.assertIn("the update of epoch 1, step 1 is not finite, though loss and gradients are", text)
                 self.assertRegex(text, r"model.yaml:4:5: .*first bad value: the new dense/kernel, from the update: "
                                        r"learning_rate 3.4e\+38, norm of the gradients \d")
-                self.assertIn("batch 1 of the pass: records 0, 1, 2, 3, 4, 5, 6, 7\n", text)
+                self.assertIn("batch 1 of the pass: records 1, 2, 3, 4, 5, 6, 7, 8\n", text)
 
     def test_update_goes_back(self):
         """The rate explodes in the second epoch: skip and rollback go back to the end of the first, three times in a row."""
@@ -200,12 +200,12 @@ class Data(Case):
     def test_learned(self):
         text = self.fit(self.table("1e300"), self.features("float_normalized"), "binary_crossentropy")
         self.assertRegex(text, r"first bad value: (the data|what feature_space has learned from the data): "
-                               r"record 23 of t.csv, column income is 1e\+?300, beyond float32\n")
+                               r"record 24 of t.csv, column income is 1e\+?300, beyond float32\n")
 
     def test_table(self):
         """The number itself, not what was learned: and a missing value beside it is none to blame."""
         text = self.fit(self.table("-1e39"), self.features("float"), "binary_crossentropy")
-        self.assertIn("the data: record 23 of t.csv, column income is -1e+39, beyond float32\n", text)
+        self.assertIn("the data: record 24 of t.csv, column income is -1e+39, beyond float32\n", text)
 
     def test_good_data(self):
         """No value of the data is bad in itself: the node is named, and what is far out beside it."""
@@ -213,7 +213,7 @@ class Data(Case):
         self.array("y.npy", (40,))
         text = self.fit(self.ARRAYS, "{Dense: {units: 1, kernel_initializer: ones}}", "mse")
         self.assertRegex(text, r"first bad value: the (output|gradient) of ")
-        self.assertRegex(text, r"the largest value of the batch: record 16 of x.npy, column 1 is 1.*e\+?(29|30)\n")
+        self.assertRegex(text, r"the largest value of the batch: record 17 of x.npy, column 1 is 1.*e\+?(29|30)\n")
         self.assertIn("try: normalised inputs", text)
 
 

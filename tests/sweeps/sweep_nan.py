@@ -85,10 +85,10 @@ class Case:
 
     def blamed(self):
         """What the message must say."""
-        records = ", ".join(str(r) for r in range((self.step - 1) * BATCH, self.step * BATCH))
+        records = ", ".join(str(r + 1) for r in range((self.step - 1) * BATCH, self.step * BATCH))
         batch = rf"batch {self.step} of the pass: records {records}\n"
         first = {
-            "data": rf"first bad value: the data: record {self.record} of x\.npy, column {WIDTH - 1} is {self.what}",
+            "data": rf"first bad value: the data: record {self.record + 1} of x\.npy, column {WIDTH - 1} is {self.what}",
             "layer": rf"model\.yaml:{FIRST_LAYER_LINE + LAYERS.index(self.what or 'a')}:5:.*first bad value: the output of {self.what}[ ,]"
             if self.cause == "layer" else "",
             "state": rf"model\.yaml:{FIRST_LAYER_LINE}:5:.*first bad value: the output of batch_normalization ",
