@@ -629,9 +629,29 @@ const dlt_penalty *dlt_penalties(const dlt_builder *b, int *count)
 
 /* ---- the end of a step ---- */
 
+void dlt_watch(dlt_builder *b, dlt_value *value)
+{
+    if (b->failed || value == NULL) {
+        return;
+    }
+    if (!dlt_graph_grow(b->arena, &b->watched, b->watched_count, &b->watched_room, sizeof(dlt_value *))) {
+        dlt_builder_out_of_memory(b);
+        return;
+    }
+    b->watched[b->watched_count++] = value;
+}
+
 void dlt_guard(dlt_builder *b, dlt_value *const *values, int count)
 {
-    dlt_node_add(b, DLT_OP_GUARD, values, count, NULL, 0);
+    dlt_value **all = dlt_arena_alloc(b->arena, (size_t)(count + b->watched_count), sizeof(dlt_value *));
+    if (all == NULL) {
+        dlt_builder_out_of_memory(b);
+        return;
+    }
+    for (int i = 0; i < count + b->watched_count; i++) {
+        all[i] = i < count ? values[i] : b->watched[i - count];
+    }
+    dlt_node_add(b, DLT_OP_GUARD, all, count + b->watched_count, NULL, 0);
     b->guarded = true;
 }
 

@@ -391,7 +391,15 @@ void dlt_gradients(dlt_builder *b, dlt_value *of, dlt_value *const *wrt, int cou
 void dlt_gradients_from(dlt_builder *b, dlt_value *const *of, dlt_value *const *seeds, int of_count,
                         dlt_value *const *wrt, int count, dlt_value **out);
 
-/** Marks the end of what a step may not yet write: stops the step unless all elements are finite (decisions 11). */
+/**
+ * The guard looks at this value, too: what a layer's new state is made of (moving statistics), for which a finite loss does
+ * not vouch. Not the new state itself, which is then written in place behind the guard.
+ */
+void dlt_watch(dlt_builder *b, dlt_value *value);
+/**
+ * Marks the end of what a step may not yet write: stops the step unless all elements are finite (decisions 11), of these
+ * values and of those that are watched.
+ */
 void dlt_guard(dlt_builder *b, dlt_value *const *values, int count);
 /**
  * All trainable variables as one vector, in list order, padding between them included: what an optimizer updates in one

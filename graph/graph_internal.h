@@ -29,6 +29,8 @@ struct dlt_builder {
     dlt_value *flat;     /* what dlt_assign_flat was given, or NULL */
     dlt_names streams;   /* random streams used so far, and how often */
     bool guarded;
+    dlt_value **watched; /* that the guard looks at besides what it is given */
+    int watched_count, watched_room;
     dlt_penalty *penalties;
     int penalty_count, penalty_room;
     void *context;

@@ -102,6 +102,7 @@ static void follow(dlt_builder *b, const char *name, double momentum, dlt_value 
         return; /* the arena's failure is sticky and ends the building */
     }
     dlt_value *kept = dlt_mul_c(b, moving, momentum);
+    dlt_watch(b, batch); /* a mean of two finite numbers is finite */
     dlt_assign(b, dlt_variables_find(dlt_builder_graph(b)->variables, path),
                dlt_add(b, kept, dlt_mul_c(b, dlt_stop_gradient(b, batch), 1 - momentum)));
 }

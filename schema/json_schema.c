@@ -5,6 +5,7 @@
 #include "base/num.h"
 #include "schema/schema_internal.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -73,10 +74,10 @@ static void number_members(schema_writer *w, const dlt_field *field, bool intege
     }
     dlt_json_close(&w->json, ']');
     if (!any) { /* infinity is beyond every bound */
-        write_bound(w, (field->flags & DLT_FIELD_OPEN_MIN) != 0 ? "exclusiveMinimum" : "minimum", field->min,
-                    integer);
-        write_bound(w, (field->flags & DLT_FIELD_OPEN_MAX) != 0 ? "exclusiveMaximum" : "maximum", field->max,
-                    integer);
+        write_bound(w, (field->flags & DLT_FIELD_OPEN_MIN) != 0 ? "exclusiveMinimum" : "minimum",
+                    integer ? field->min : fmax(field->min, -(double)FLT_MAX), integer);
+        write_bound(w, (field->flags & DLT_FIELD_OPEN_MAX) != 0 ? "exclusiveMaximum" : "maximum",
+                    integer ? field->max : fmin(field->max, (double)FLT_MAX), integer);
     }
     dlt_buf pattern = {0};
     dlt_buf_printf(&pattern, "^(%s%s%s)$", integer ? "" : DECIMAL "(/" DECIMAL ")?|", is_auto ? "auto|" : "",

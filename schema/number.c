@@ -29,10 +29,32 @@ bool dlt_read_number(const char *text, size_t length, bool special, double *valu
            (special && dlt_parse_special(text, length, value));
 }
 
+static bool wants_integer(const dlt_field *field)
+{
+    switch (field->type) {
+    case DLT_FIELD_INT:
+    case DLT_FIELD_OPT_INT:
+    case DLT_FIELD_AXES:
+    case DLT_FIELD_INTS:
+    case DLT_FIELD_SHAPE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool dlt_beyond_float(const dlt_field *field, double value)
+{
+    return !wants_integer(field) && isfinite(value) && !isfinite((float)value);
+}
+
 bool dlt_in_bounds(const dlt_field *field, double value)
 {
     if (!isfinite(value)) {
         return (field->flags & DLT_FIELD_NON_FINITE) != 0;
+    }
+    if (dlt_beyond_float(field, value)) {
+        return false;
     }
     const bool above = (field->flags & DLT_FIELD_OPEN_MIN) != 0 ? value > field->min : value >= field->min;
     const bool below = (field->flags & DLT_FIELD_OPEN_MAX) != 0 ? value < field->max : value <= field->max;
@@ -59,20 +81,6 @@ int64_t dlt_bound_int(double bound)
 }
 
 /* ---- hints ---- */
-
-static bool wants_integer(const dlt_field *field)
-{
-    switch (field->type) {
-    case DLT_FIELD_INT:
-    case DLT_FIELD_OPT_INT:
-    case DLT_FIELD_AXES:
-    case DLT_FIELD_INTS:
-    case DLT_FIELD_SHAPE:
-        return true;
-    default:
-        return false;
-    }
-}
 
 /* `text` is good as it stands for the field. */
 static bool fits(const dlt_field *field, const char *text, size_t length, double *value)
@@ -177,6 +185,9 @@ const char *dlt_number_hint(dlt_arena *arena, const dlt_field *field, const dlt_
     if (strcmp(text, "None") == 0) {
         const bool any_size = field->type == DLT_FIELD_SHAPE && field->min <= -1;
         return any_size || (field->def != NULL && strcmp(field->def, "null") == 0) ? "write null" : NULL;
+    }
+    if (dlt_read_number(text, node->length, false, &value) && dlt_beyond_float(field, value)) {
+        return "numbers are float32 here: at most 3.4028235e+38";
     }
     if (dlt_parse_special(text, node->length, &value)) {
         return wants_integer(field) ? NULL : "it must be finite here";

@@ -108,7 +108,9 @@ bool dlt_read_number(const char *text, size_t length, bool special, double *valu
 /** A number as YAML has it: "10", "0.001", ".inf"; at least 40 bytes. Reads back as the same double (-0 as
  * 0). */
 void dlt_number_text(double value, char *text, size_t room);
-/** Whether a number is inside a field's bounds. */
+/** A finite number for a field of numbers that float32, in which everything is computed, does not have. */
+bool dlt_beyond_float(const dlt_field *field, double value);
+/** Whether a number is inside a field's bounds, and float32's where it is no integer. */
 bool dlt_in_bounds(const dlt_field *field, double value);
 /** What someone probably meant by `text` where a number, an integer or a boolean is wanted; NULL if unknown.
  * In arena. */

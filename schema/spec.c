@@ -83,7 +83,7 @@ static const dlt_field fit_fields[] = {
      .flags = DLT_FIELD_CHANGEABLE,
      .doc = "what happens between epochs, in this order"},
     DLT_ENUM(dlt_fit_spec, non_finite, non_finite_names, stop,
-             "what a loss or gradient that is not finite does"),
+             "what a loss, gradient, layer state or update that is not finite does"),
     {.name = "save_every_min",
      .type = DLT_FIELD_OPT_FLOAT,
      .offset = offsetof(dlt_fit_spec, save_every_min),

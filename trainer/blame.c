@@ -5,17 +5,17 @@
 #include "io/data/convert.h"
 #include "io/file.h"
 #include "io/h5/checkpoint.h"
+#include "trainer/culprit.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
-/* True if some element of a real value is not finite; *largest is the largest finite magnitude. */
-static dlt_status look(dlt_engine *e, const dlt_compiled *c, int slot, const dlt_value *v, bool *finite,
-                       double *largest, dlt_diag *diag)
+/* *bad is the first element of a real value that is not finite, else 0; *largest is the largest finite magnitude. */
+static dlt_status look_for(dlt_engine *e, const dlt_compiled *c, int slot, const dlt_value *v, double *bad,
+                           double *largest, dlt_diag *diag)
 {
     const int64_t bytes = dlt_value_bytes(v), count = bytes / (int64_t)dlt_dtype_size(v->type);
-    *finite = true;
+    *bad = 0;
     *largest = 0;
     if (!dlt_dtype_is_real(v->type) || c->plan->places[v->id].bytes == 0) {
         return DLT_OK;
@@ -28,13 +28,22 @@ static dlt_status look(dlt_engine *e, const dlt_compiled *c, int slot, const dlt
     for (int64_t i = 0; i < count && status == DLT_OK; i++) {
         const double x = dlt_element_value(v->type, data, (size_t)i);
         if (!isfinite(x)) {
-            *finite = false;
+            *bad = isfinite(*bad) ? x : *bad;
         } else if (fabs(x) > *largest) {
             *largest = fabs(x);
         }
     }
     dlt_free(data);
     return status;
+}
+
+static dlt_status look(dlt_engine *e, const dlt_compiled *c, int slot, const dlt_value *v, bool *finite,
+                       double *largest, dlt_diag *diag)
+{
+    double bad = 0;
+    DLT_TRY(look_for(e, c, slot, v, &bad, largest, diag));
+    *finite = isfinite(bad);
+    return DLT_OK;
 }
 
 dlt_status dlt_first_not_finite(dlt_engine *e, dlt_run_program program, int slot, int *node, dlt_diag *diag)
@@ -109,112 +118,6 @@ static const char *what_it_does(const dlt_node *n)
 
 /* ---- the data ---- */
 
-/* The squares of larger values come near the end of float32, or lose everything else beside them. */
-#define FAR_OUT 1e15
-
-/* A value of a record: the first that is not finite, else the largest. */
-typedef struct culprit {
-    const dlt_view *view;
-    const bool *parts; /* that are looked at */
-    bool found, finite;
-    size_t part;
-    int64_t record, element;
-    double value;
-} culprit;
-
-static dlt_status see_rows(void *context, const dlt_table *rows, dlt_diag *diag)
-{
-    culprit *c = context;
-    (void)diag;
-    for (size_t p = 0; p < rows->layout->count; p++) {
-        const dlt_part *part = &rows->layout->parts[p];
-        if (!c->parts[p]) {
-            continue;
-        }
-        const int64_t width = dlt_shape_count(&part->shape), count = rows->rows * width;
-        const bool table = part->type != DLT_COLUMN_TENSOR;
-        for (int64_t i = 0; i < count; i++) {
-            const double x = dlt_element_value(part->dtype, rows->columns[p], (size_t)i);
-            if (table && isnan(x)) {
-                continue; /* missing: FeatureSpace fills it in, anything else has refused it */
-            }
-            if (!c->found || (c->finite && (!isfinite(x) || fabs(x) > fabs(c->value)))) {
-                *c = (culprit){.view = c->view,
-                               .parts = c->parts,
-                               .found = true,
-                               .finite = isfinite(x),
-                               .part = p,
-                               .record = rows->row_numbers[i / width],
-                               .element = i % width,
-                               .value = x};
-            }
-        }
-    }
-    return DLT_OK;
-}
-
-/* Looks through a view for the culprit among the numbers of a role; `name`: in this column, if there is one.
- */
-static dlt_status search(const dlt_session *s, const dlt_view *view, dlt_role role, const char *name,
-                         culprit *c, dlt_diag *diag)
-{
-    const dlt_record_layout *layout = &dlt_dataset_frame(view->dataset)->layout;
-    bool *parts = dlt_arena_alloc(s->arena, layout->count, sizeof *parts), named = false;
-    if (parts == NULL) {
-        return dlt_fail_memory(diag);
-    }
-    for (size_t p = 0; p < layout->count; p++) {
-        const dlt_part *part = &layout->parts[p];
-        parts[p] = part->role == role && part->type != DLT_COLUMN_TEXT;
-        named = named || (parts[p] && name != NULL && strcmp(part->name, name) == 0);
-    }
-    for (size_t p = 0; p < layout->count && named; p++) {
-        parts[p] = parts[p] && strcmp(layout->parts[p].name, name) == 0;
-    }
-    *c = (culprit){.view = view, .parts = parts};
-    return dlt_view_walk(view, parts, NULL, see_rows, c, diag);
-}
-
-/* "record 17 (row 16 of x.npy), column 1 is nan" */
-static void describe(const culprit *c, dlt_buf *out)
-{
-    const dlt_part *part = &dlt_dataset_frame(c->view->dataset)->layout.parts[c->part];
-    const char *path = dlt_dataset_part_path(c->view->dataset, c->part);
-    char number[40];
-    dlt_buf_printf(out, "record %lld", (long long)c->record + 1);
-    if (path != NULL) {
-        const char *slash = strrchr(path, '/');
-        dlt_buf_printf(out, " (row %lld of %s)", (long long)c->record, slash != NULL ? slash + 1 : path);
-    }
-    if (part->type != DLT_COLUMN_TENSOR) {
-        dlt_buf_printf(out, ", column %s", part->name);
-    } else if (part->shape.rank == 1) {
-        dlt_buf_printf(out, ", column %lld%s%s", (long long)c->element,
-                       part->role != DLT_ROLE_FEATURE ? " of " : "",
-                       part->role != DLT_ROLE_FEATURE ? part->name : "");
-    } else {
-        dlt_buf_printf(out, ", %s", part->name);
-        int64_t below = dlt_shape_count(&part->shape), rest = c->element;
-        for (int i = 0; i < part->shape.rank; i++) {
-            below /= part->shape.dim[i];
-            dlt_buf_printf(out, "%s%lld%s", i == 0 ? " [" : ", ", (long long)(rest / below),
-                           i + 1 == part->shape.rank ? "]" : "");
-            rest %= below;
-        }
-    }
-    dlt_format_double(c->value, number, sizeof number);
-    dlt_buf_printf(out, " is %s%s", number,
-                   fabs(c->value) > (double)FLT_MAX && c->finite ? ", beyond float32" : "");
-}
-
-static void say_culprit(const char *before, const culprit *c, dlt_diag *diag)
-{
-    dlt_buf text = {0};
-    describe(c, &text);
-    dlt_note(diag, (dlt_pos){0}, "  %s: %s", before, dlt_buf_text(&text));
-    dlt_buf_release(&text);
-}
-
 /*
  * Looks at what the loader put into the slot. *guilty: an input is not finite; the record's own value is
  * named, as the file has it.
@@ -224,7 +127,7 @@ static dlt_status look_at_batch(const dlt_blame_options *o, bool *guilty, dlt_di
     const dlt_session *s = o->session;
     const dlt_engine *e = s->engine;
     const dlt_compiled *c = &e->programs[o->program];
-    const dlt_view *view = s->data != NULL ? dlt_datasets_view(s->data, DLT_TRAIN) : NULL;
+    const dlt_view *view = s->data != NULL ? dlt_datasets_view(s->data, o->set) : NULL;
     *guilty = false;
     if (view == NULL || o->batch == NULL) {
         return DLT_OK;
@@ -248,10 +151,10 @@ static dlt_status look_at_batch(const dlt_blame_options *o, bool *guilty, dlt_di
             const dlt_role role = of_model              ? DLT_ROLE_FEATURE
                                   : i == c->step.target ? DLT_ROLE_TARGET
                                                         : DLT_ROLE_WEIGHT;
-            culprit found;
-            DLT_TRY(search(s, &record, role, of_model ? e->inputs->step.inputs[i].name : NULL, &found, diag));
-            if (found.found) {
-                say_culprit("first bad value: the data", &found, diag);
+            dlt_culprit found;
+            DLT_TRY(dlt_culprit_find(s->arena, &record, role, of_model ? e->inputs->step.inputs[i].name : NULL, &found, diag));
+            if (found.found && !isfinite((float)found.value)) { /* else it is its product with class_weight */
+                dlt_culprit_say("first bad value: the data", &found, diag);
                 *guilty = true;
                 return DLT_OK;
             }
@@ -264,13 +167,13 @@ static dlt_status look_at_batch(const dlt_blame_options *o, bool *guilty, dlt_di
 static dlt_status blame_learned(const dlt_blame_options *o, const dlt_node *n, bool *guilty, dlt_diag *diag)
 {
     const dlt_view *view = dlt_datasets_view(o->session->data, DLT_TRAIN);
-    culprit found;
-    DLT_TRY(search(o->session, view, DLT_ROLE_FEATURE, NULL, &found, diag));
-    *guilty = found.found && (!found.finite || fabs(found.value) > FAR_OUT);
+    dlt_culprit found;
+    DLT_TRY(dlt_culprit_find(o->session->arena, view, DLT_ROLE_FEATURE, NULL, &found, diag));
+    *guilty = found.found && (!found.finite || fabs(found.value) > DLT_FAR_OUT);
     if (*guilty) {
         dlt_buf text = {0};
         dlt_buf_printf(&text, "first bad value: what %s has learned from the data", n->layer);
-        say_culprit(dlt_buf_text(&text), &found, diag);
+        dlt_culprit_say(dlt_buf_text(&text), &found, diag);
         dlt_buf_release(&text);
     }
     return DLT_OK;
@@ -305,18 +208,51 @@ static dlt_status blame_ids(dlt_engine *twin, const dlt_compiled *c, const dlt_n
     return status == DLT_E_UNSUPPORTED ? DLT_OK : status;
 }
 
+static bool stands_in(const dlt_node *n, const char *layer)
+{
+    return n->layer != NULL && strcmp(n->layer, layer) == 0;
+}
+
+/*
+ * What layers gave is finite, what the optimizer makes of it is not (squares overflow): names the largest gradient that it
+ * read in the first `count` nodes.
+ */
+static dlt_status name_gradient(dlt_engine *twin, const dlt_compiled *c, int count, dlt_diag *diag)
+{
+    const dlt_node *worst = NULL;
+    double most = 0;
+    for (int i = 0; i < count; i++) {
+        const dlt_node *n = c->graph->nodes[i];
+        for (int k = 0; k < n->input_count && stands_in(n, "optimizer"); k++) {
+            const dlt_value *g = n->inputs[k];
+            bool finite = true;
+            double largest = 0;
+            if (g->node->phase != DLT_PHASE_BACKWARD || stands_in(g->node, "optimizer")) {
+                continue;
+            }
+            DLT_TRY(look(twin, c, 0, g, &finite, &largest, diag));
+            if (worst == NULL || largest > most) {
+                worst = g->node;
+                most = largest;
+            }
+        }
+    }
+    char number[40];
+    dlt_format_float((float)most, number, sizeof number);
+    dlt_note(diag, worst != NULL ? worst->pos : (dlt_pos){0},
+             "  first bad value: the sum of squares of the gradients overflows; the largest is the gradient of %s, up to %s",
+             worst != NULL && worst->layer != NULL && worst->layer[0] != '\0' ? worst->layer : "the loss", number);
+    return DLT_OK;
+}
+
 static dlt_status name_culprit(dlt_engine *twin, const dlt_blame_options *o, bool *guilty, dlt_diag *diag)
 {
     int at = -1;
     DLT_TRY(dlt_first_not_finite(twin, o->program, 0, &at, diag));
-    if (at < 0) {
-        dlt_note(diag, (dlt_pos){0},
-                 "  run again without fusion, every value is finite: the sum of squares of the gradients "
-                 "overflows; "
-                 "clipvalue or a smaller loss helps");
-        return DLT_OK;
-    }
     const dlt_compiled *c = &twin->programs[o->program];
+    if (at < 0 || stands_in(c->graph->nodes[at], "optimizer")) { /* at < 0: only the fused sum overflows */
+        return name_gradient(twin, c, at < 0 ? c->graph->node_count : at + 1, diag);
+    }
     const dlt_node *n = c->graph->nodes[at];
     if ((n->op == DLT_OP_CONST || n->op == DLT_OP_VAR) && n->layer != NULL && n->layer[0] != '\0' &&
         o->session->data != NULL) {
@@ -353,27 +289,28 @@ static dlt_status name_culprit(dlt_engine *twin, const dlt_blame_options *o, boo
 static dlt_status name_far_out(const dlt_blame_options *o, dlt_diag *diag)
 {
     const dlt_session *s = o->session;
-    const dlt_view *view = s->data != NULL ? dlt_datasets_view(s->data, DLT_TRAIN) : NULL;
-    culprit worst = {0};
+    const dlt_view *view = s->data != NULL ? dlt_datasets_view(s->data, o->set) : NULL;
+    dlt_culprit worst = {0};
     for (int64_t i = 0; view != NULL && o->batch != NULL && i < o->batch->rows; i++) {
         const dlt_view record = {.dataset = view->dataset, .count = 1, .first = o->batch->row_numbers[i]};
         for (dlt_role role = DLT_ROLE_FEATURE; role <= DLT_ROLE_TARGET; role++) {
-            culprit here;
-            DLT_TRY(search(s, &record, role, NULL, &here, diag));
+            dlt_culprit here;
+            DLT_TRY(dlt_culprit_find(s->arena, &record, role, NULL, &here, diag));
             if (here.found && (!worst.found || fabs(here.value) > fabs(worst.value))) {
                 worst = here;
                 worst.view = view;
             }
         }
     }
-    if (worst.found && fabs(worst.value) > FAR_OUT) {
-        say_culprit("the largest value of the batch", &worst, diag);
+    if (worst.found && fabs(worst.value) > DLT_FAR_OUT) {
+        dlt_culprit_say("the largest value of the batch", &worst, diag);
     }
     return DLT_OK;
 }
 
 static void name_batch(const dlt_blame_options *o, dlt_diag *diag)
 {
+    static const char *const of[] = {[DLT_TRAIN] = "the pass", [DLT_VALIDATION] = "validation", [DLT_TEST] = "test"};
     const dlt_batch *b = o->batch;
     if (b == NULL || b->rows == 0) {
         return;
@@ -381,10 +318,10 @@ static void name_batch(const dlt_blame_options *o, dlt_diag *diag)
     dlt_buf rows = {0};
     const int64_t shown = b->rows < 8 ? b->rows : 8;
     for (int64_t i = 0; i < shown; i++) {
-        dlt_buf_printf(&rows, "%s%lld", i > 0 ? ", " : "", (long long)b->row_numbers[i]);
+        dlt_buf_printf(&rows, "%s%lld", i > 0 ? ", " : "", (long long)b->row_numbers[i] + 1);
     }
-    dlt_note(diag, (dlt_pos){0}, "  batch %lld of the pass: records %s%s (from 0)",
-             (long long)b->cursor.batch + 1, dlt_buf_text(&rows), b->rows > shown ? ", ..." : "");
+    dlt_note(diag, (dlt_pos){0}, "  batch %lld of %s: records %s%s",
+             (long long)b->cursor.batch + 1, of[o->set], dlt_buf_text(&rows), b->rows > shown ? ", ..." : "");
     dlt_buf_release(&rows);
 }
 
@@ -404,24 +341,85 @@ static bool has_checkpoint(const char *run)
     return count > 0;
 }
 
-dlt_status dlt_blame(const dlt_blame_options *o, dlt_diag *diag)
+/* What a layer was to keep, where loss and gradients are finite: the node that made it not finite; NULL: none. */
+static dlt_status bad_state(const dlt_blame_options *o, const dlt_node **maker, double *value, dlt_diag *diag)
 {
-    double loss = (double)NAN, norm = (double)NAN;
-    dlt_engine *twin = NULL, *e = o->session->engine;
+    dlt_engine *e = o->session->engine;
+    const dlt_compiled *c = &e->programs[o->program];
+    *maker = NULL;
+    for (int i = 0; i < c->graph->node_count; i++) {
+        const dlt_node *n = c->graph->nodes[i];
+        for (int k = 0; k < n->input_count && n->op == DLT_OP_GUARD && *maker == NULL; k++) {
+            double largest = 0;
+            DLT_TRY(look_for(e, c, o->slot, n->inputs[k], value, &largest, diag));
+            *maker = isfinite(*value) ? NULL : n->inputs[k]->node;
+        }
+    }
+    return DLT_OK;
+}
+
+/* The headline: what the guard has seen. */
+static dlt_status say_what_became(const dlt_blame_options *o, dlt_diag *diag)
+{
+    double loss = (double)NAN, norm = (double)NAN, bad = (double)NAN;
+    const dlt_node *state = NULL;
+    dlt_engine *e = o->session->engine;
+    char number[40];
     DLT_TRY(dlt_engine_scalar(e, o->program, o->slot, "loss", &loss, diag));
     DLT_TRY(dlt_engine_scalar(e, o->program, o->slot, "grad_norm", &norm, diag));
-    char number[40];
-    dlt_format_float((float)(isfinite(loss) ? norm : loss), number, sizeof number);
-    dlt_fail(diag, DLT_E_NUMERIC, (dlt_pos){0},
-             "%s became %s at epoch %lld, step %lld; the update was not applied",
-             isfinite(loss) ? "the norm of the gradients" : "loss", number, (long long)o->epoch + 1,
-             (long long)o->step + 1);
-    bool guilty = false; /* the data are. What could not be found out is not worth another error */
-    (void)look_at_batch(o, &guilty, diag);
-    if (!guilty && dlt_plain_twin(o->session, o->program, o->slot, &twin, diag) == DLT_OK) {
-        (void)name_culprit(twin, o, &guilty, diag);
+    if (isfinite(loss) && isfinite(norm)) {
+        DLT_TRY(bad_state(o, &state, &bad, diag));
+    }
+    dlt_format_float((float)(state != NULL ? bad : isfinite(loss) ? norm : loss), number, sizeof number);
+    const bool named = state != NULL && state->layer != NULL && state->layer[0] != '\0';
+    (void)dlt_fail(diag, DLT_E_NUMERIC, (dlt_pos){0}, "%s%s became %s at epoch %lld, step %lld; the update was not applied",
+                   state != NULL ? "a moving statistic of " : "",
+                   named            ? state->layer
+                   : state != NULL  ? "a layer"
+                   : isfinite(loss) ? "the norm of the gradients"
+                                    : "loss",
+                   number, (long long)o->epoch + 1, (long long)o->step + 1);
+    return DLT_OK;
+}
+
+/* The same where loss, gradients and state were finite and the update itself was not: it has been applied. */
+static dlt_status say_update(const dlt_blame_options *o, dlt_diag *diag)
+{
+    const dlt_variable *weight = o->updated->part != NULL ? o->updated->part : o->updated->variable;
+    double rate = (double)NAN, norm = (double)NAN;
+    dlt_engine *e = o->session->engine;
+    char rate_text[40], norm_text[40];
+    DLT_TRY(dlt_engine_scalar(e, o->program, o->slot, "learning_rate", &rate, diag));
+    DLT_TRY(dlt_engine_scalar(e, o->program, o->slot, "grad_norm", &norm, diag));
+    dlt_format_float((float)rate, rate_text, sizeof rate_text);
+    dlt_format_float((float)norm, norm_text, sizeof norm_text);
+    (void)dlt_fail(diag, DLT_E_NUMERIC, (dlt_pos){0},
+                   "the update of epoch %lld, step %lld is not finite, though loss and gradients are; its weights are not kept",
+                   (long long)o->epoch + 1, (long long)o->step + 1);
+    dlt_note(diag, weight->pos, "  first bad value: %s %s, from the update: learning_rate %s, norm of the gradients %s",
+             o->updated->variable == weight ? "the new" : "what the optimizer keeps of", weight->path, rate_text, norm_text);
+    return DLT_OK;
+}
+
+/* What the data or a layer did: the notes below the headline. *guilty: the data. */
+static void name_first(const dlt_blame_options *o, bool *guilty, dlt_diag *diag)
+{
+    dlt_engine *twin = NULL;
+    /* what could not be found out is not worth another error */
+    (void)look_at_batch(o, guilty, diag);
+    if (!*guilty && dlt_plain_twin(o->session, o->program, o->slot, &twin, diag) == DLT_OK) {
+        (void)name_culprit(twin, o, guilty, diag);
     }
     dlt_engine_destroy(twin);
+}
+
+dlt_status dlt_blame(const dlt_blame_options *o, dlt_diag *diag)
+{
+    bool guilty = false;
+    DLT_TRY(o->updated != NULL ? say_update(o, diag) : say_what_became(o, diag));
+    if (o->updated == NULL) {
+        name_first(o, &guilty, diag);
+    }
     name_batch(o, diag);
     if (!guilty) {
         (void)name_far_out(o, diag);
@@ -429,15 +427,51 @@ dlt_status dlt_blame(const dlt_blame_options *o, dlt_diag *diag)
     if (o->run != NULL && has_checkpoint(o->run)) {
         dlt_note(diag, (dlt_pos){0}, "  saved before the bad step: %s/checkpoints", o->run);
     }
-    if (guilty) {
-        dlt_note(
-            diag, (dlt_pos){0},
-            "  try: look at that record. What stands for a missing value belongs into a table, as an empty "
-            "field or listed in `missing`, and FeatureSpace fills it in");
-        return DLT_E_NUMERIC;
-    }
-    dlt_note(diag, (dlt_pos){0},
-             "  try: normalised inputs (Normalization, FeatureSpace), the optimizer's clipnorm, a lower "
-             "learning_rate");
+    dlt_note(diag, (dlt_pos){0}, "  try: %s",
+             guilty ? "look at that record. What stands for a missing value belongs into a table, as an empty "
+                      "field or listed in `missing`, and FeatureSpace fills it in"
+             : o->updated != NULL
+                 ? "a lower learning_rate, the optimizer's clipnorm"
+                 : "normalised inputs (Normalization, FeatureSpace), the optimizer's clipnorm, a lower learning_rate");
     return DLT_E_NUMERIC;
+}
+
+dlt_status dlt_blame_evaluation(const dlt_blame_options *o, dlt_diag *diag)
+{
+    bool guilty = false;
+    DLT_TRY(look_at_batch(o, &guilty, diag));
+    name_batch(o, diag);
+    return guilty ? DLT_OK : name_far_out(o, diag);
+}
+
+/* ---- the update ---- */
+
+dlt_status dlt_update_look(const dlt_session *s, dlt_run_program program, int slot, const dlt_saved **bad, dlt_diag *diag)
+{
+    dlt_engine *e = s->engine;
+    const dlt_saved *list = NULL;
+    int count = 0;
+    double sum = 0;
+    *bad = NULL;
+    if (dlt_graph_output(e->programs[program].graph, "update_sum") == NULL) {
+        return DLT_OK; /* it only adds gradients up */
+    }
+    DLT_TRY(dlt_engine_scalar(e, program, slot, "update_sum", &sum, diag));
+    if (isfinite(sum)) {
+        return DLT_OK;
+    }
+    DLT_TRY(dlt_saved_list(e->arena, e->variables, s->spec->optimizer, DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER, &list,
+                           &count, diag));
+    for (int i = 0; i < count && *bad == NULL; i++) {
+        const dlt_dtype type = list[i].variable->type;
+        const size_t elements = (size_t)dlt_shape_count(&list[i].shape);
+        char *data = dlt_alloc(elements * dlt_dtype_size(type));
+        const dlt_status status = data != NULL ? dlt_engine_read(e, &list[i], data, diag) : dlt_fail_memory(diag);
+        for (size_t k = 0; k < elements && status == DLT_OK && dlt_dtype_is_real(type) && *bad == NULL; k++) {
+            *bad = isfinite(dlt_element_value(type, data, k)) ? NULL : &list[i];
+        }
+        dlt_free(data);
+        DLT_TRY(status);
+    }
+    return DLT_OK; /* all are finite: only their sum is not */
 }

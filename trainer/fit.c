@@ -73,6 +73,7 @@ typedef struct fit {
     const char *monitor;
     bool larger_is_better;
     int64_t last_save_ns, last_values_ns;
+    bool told_validation; /* that a validation is not finite was told */
     int told_why; /* times that a batch which was not finite was explained */
     dlt_arena *scratch; /* of the event that is under way */
     wanted_save wanted[MAX_WANTED];
@@ -1102,9 +1103,9 @@ static dlt_status roll_back(fit *f, const dlt_blame_options *blame, bool *done)
         return DLT_OK;
     }
     const char *text = dlt_arena_printf(
-        f->scratch,
-        "epoch %lld, batch %lld is not finite: back to the weights of step %lld, and on behind it",
-        (long long)f->progress.epoch + 1, (long long)f->progress.batch + 1, (long long)f->progress.epoch_end);
+        f->scratch, "epoch %lld, batch %lld%s is not finite: back to the weights of step %lld, and on behind it",
+        (long long)f->progress.epoch + 1, (long long)f->progress.batch + 1,
+        blame->updated != NULL ? ": its update" : "", (long long)f->progress.epoch_end);
     say(f, DLT_WARNING, text != NULL ? text : "a batch is not finite: went back to the last epoch's end");
     tell_why(f, blame); /* with the weights that did it */
     const dlt_run_spec *before = NULL;
@@ -1118,17 +1119,22 @@ static dlt_status roll_back(fit *f, const dlt_blame_options *blame, bool *done)
     return DLT_OK;
 }
 
-/* A step that was not finite: stop with the culprit, or go on without it. */
-static dlt_status not_finite(fit *f, dlt_run_program program, const dlt_batch *batch, int slot)
+/*
+ * A step that was not finite: stop with the culprit, or go on without it. `updated`: what its update, which has been applied,
+ * made not finite, or NULL; the weights before it are gone, so that `skip` has to go back as well.
+ */
+static dlt_status not_finite(fit *f, dlt_run_program program, const dlt_batch *batch, int slot,
+                             const dlt_saved *updated)
 {
-    const bool skip = f->spec->fit.non_finite == DLT_NON_FINITE_SKIP;
+    const bool skip = f->spec->fit.non_finite == DLT_NON_FINITE_SKIP && updated == NULL;
     const dlt_blame_options blame = {.session = f->session,
                                      .program = program,
                                      .slot = slot,
                                      .epoch = f->progress.epoch,
                                      .step = f->progress.step,
                                      .batch = batch,
-                                     .run = skip ? NULL : f->path};
+                                     .run = skip ? NULL : f->path,
+                                     .updated = updated};
     if (skip) {
         const char *text =
             dlt_arena_printf(f->scratch, "epoch %lld, batch %lld is not finite and was skipped",
@@ -1139,7 +1145,7 @@ static dlt_status not_finite(fit *f, dlt_run_program program, const dlt_batch *b
         return DLT_OK;
     }
     bool done = false;
-    if (f->spec->fit.non_finite == DLT_NON_FINITE_ROLLBACK) {
+    if (f->spec->fit.non_finite != DLT_NON_FINITE_STOP) {
         DLT_TRY(roll_back(f, &blame, &done));
         if (done) {
             return DLT_OK;
@@ -1190,8 +1196,13 @@ static dlt_status train_epoch(fit *f, int64_t steps, bool *stopped)
         const int slot = f->feed.first_slot + (int)batch.slot;
         const dlt_run_program program = dlt_session_program(f->session, f->progress.step, batch.rows);
         dlt_status status = dlt_engine_run(f->engine, program, slot, &finite, f->diag);
+        const dlt_saved *updated = NULL;
+        if (status == DLT_OK && finite) {
+            status = dlt_update_look(f->session, program, slot, &updated, f->diag);
+            finite = updated == NULL;
+        }
         if (status == DLT_OK && !finite) {
-            status = not_finite(f, program, &batch, slot);
+            status = not_finite(f, program, &batch, slot, updated);
         } else if (finite) {
             f->progress.rolled_back = 0;
         }
@@ -1258,6 +1269,41 @@ static dlt_status stop_after_first(void *context, const dlt_batch *batch, int sl
     return DLT_E_STOPPED;
 }
 
+/*
+ * The first batch of a validation whose loss is not finite: training goes on, as in Keras, but what makes the figures useless
+ * is told, once a run.
+ */
+static dlt_status look_at_validation(void *context, const dlt_batch *batch, int slot, dlt_diag *diag)
+{
+    fit *f = context;
+    double loss = 0;
+    char number[40];
+    if (f->told_validation) {
+        return DLT_OK;
+    }
+    DLT_TRY(dlt_engine_scalar(f->engine, DLT_RUN_EVALUATE, slot, "loss", &loss, diag));
+    dlt_diag *aside = isfinite(loss) ? NULL : dlt_diag_create();
+    if (aside == NULL) {
+        return DLT_OK;
+    }
+    f->told_validation = true;
+    dlt_format_float((float)loss, number, sizeof number);
+    dlt_warn(aside, (dlt_pos){0},
+             "epoch %lld: val_loss is %s from batch %lld on; training goes on. A monitor of it finds no improvement any more",
+             (long long)f->progress.epoch + 1, number, (long long)batch->cursor.batch + 1);
+    (void)dlt_blame_evaluation(&(dlt_blame_options){.session = f->session,
+                                                    .program = DLT_RUN_EVALUATE,
+                                                    .set = DLT_VALIDATION,
+                                                    .slot = slot,
+                                                    .batch = batch},
+                               aside);
+    for (size_t i = 0; i < dlt_diag_size(aside); i++) {
+        say(f, dlt_diag_at(aside, i)->severity, dlt_diag_text(aside, i));
+    }
+    dlt_diag_destroy(aside);
+    return DLT_OK;
+}
+
 static bool validation_due(const fit *f)
 {
     return f->spec->data.validation != NULL && (f->progress.epoch + 1) % f->spec->fit.validation_freq == 0;
@@ -1270,7 +1316,7 @@ static dlt_status validate(fit *f, dlt_logs *logs, bool *stopped)
     const bool planted = f->options->stop_in_validation == f->progress.epoch + 1;
     int count = 0;
     const dlt_status status = dlt_session_evaluate(f->session, DLT_VALIDATION, limit, dlt_stop_flag(),
-                                                   planted ? stop_after_first : NULL, NULL, f->diag);
+                                                   planted ? stop_after_first : look_at_validation, f, f->diag);
     *stopped = status == DLT_E_STOPPED;
     if (*stopped) {
         return DLT_OK;

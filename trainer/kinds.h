@@ -217,6 +217,8 @@ typedef struct dlt_optimizer_desc {
     int interleaved;
     /** A real scalar, dlt_optimizer_scalar, that ends the file (Nadam's u_product). NULL: none. */
     const char *scalar;
+    /** Its slots are sums without end, which may overflow where the new weights do not; means of finite numbers cannot. */
+    bool sums;
 } dlt_optimizer_desc;
 /** The optimizer's scalar variable: its value, and the variable for dlt_assign. */
 dlt_value *dlt_optimizer_scalar(dlt_builder *b, const char *name, double start, dlt_variable **variable);

@@ -273,6 +273,24 @@ static dlt_value *average_weights(update *u, dlt_value *w)
     return dlt_select(b, dlt_cast(b, rest, dlt_real(b)), w, average);
 }
 
+/*
+ * The sum of the new weights, and of sums that the rule keeps: not finite where one of them is not. Fused into the update it costs
+ * next to nothing; that it may overflow although all are finite is for the reader to sort out.
+ */
+static dlt_value *update_sum(update *u, dlt_value *w)
+{
+    dlt_builder *b = u->b;
+    const char *names[DLT_OPTIMIZER_MAX_SLOTS];
+    const dlt_optimizer_desc *desc = dlt_optimizer_of(u->item);
+    const int slots = desc->sums ? desc->slots(u->item->params, names) : 0;
+    dlt_value *sum = w;
+    for (int i = 0; i < slots; i++) {
+        dlt_value *now = dlt_flat_slot(b, names[i], 0, NULL);
+        sum = now != NULL && now->node->op != DLT_OP_VAR ? dlt_add(b, sum, now) : sum;
+    }
+    return dlt_sum_all(b, sum);
+}
+
 static void constrain_weights(update *u)
 {
     dlt_builder *b = u->b;
@@ -290,7 +308,7 @@ void dlt_optimizer_build(dlt_builder *b, const dlt_item *optimizer, dlt_value *l
                          dlt_update_report *report)
 {
     update u = {.b = b, .item = optimizer, .params = dlt_optimizer_common(optimizer)};
-    *report = (dlt_update_report){NULL, NULL};
+    *report = (dlt_update_report){NULL, NULL, NULL};
     if (dlt_builder_failed(b) || loss == NULL) {
         return;
     }
@@ -307,6 +325,7 @@ void dlt_optimizer_build(dlt_builder *b, const dlt_item *optimizer, dlt_value *l
             }
             const dlt_optimizer_io io = {.w = w, .g = g, .rate = u.rate, .step = dlt_add_c(b, u.updates, 1)};
             w = dlt_optimizer_of(optimizer)->update(b, optimizer->params, &io);
+            report->sum = update_sum(&u, w);
         }
         if (u.params->use_ema) {
             w = average_weights(&u, w);

@@ -27,11 +27,12 @@ static inline const dlt_optimizer_params *dlt_optimizer_common(const dlt_item *o
 typedef struct dlt_update_report {
     dlt_value *grad_norm; /* Euclidean norm of all gradients together, before clipping */
     dlt_value *rate;      /* learning rate of this step, real */
+    dlt_value *sum;       /* of the new weights and flat slots: not finite where one is not; NULL when accumulating */
 } dlt_update_report;
 
 /**
  * Adds everything from the loss (scalar, with penalties) to the new weights. All weights must exist; at least
- * one must be trainable. The guard looks at the loss and the norm of the gradients.
+ * one must be trainable. The guard looks at the loss, the norm of the gradients and what is watched (dlt_watch).
  */
 void dlt_optimizer_build(dlt_builder *b, const dlt_item *optimizer, dlt_value *loss, dlt_update_kind kind,
                          dlt_update_report *report);

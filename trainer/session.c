@@ -6,7 +6,10 @@
 #include "base/alloc.h"
 #include "io/data/convert.h"
 #include "trainer/check.h"
+#include "trainer/culprit.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { TRAIN_SLOTS = 4, EVALUATE_SLOTS = 3 };
@@ -74,6 +77,37 @@ static dlt_status check_labels(const dlt_session *s, const dlt_value *y, dlt_dia
         return DLT_OK;
     }
     return dlt_signature_classes(s->signature, y->shape.dim[y->shape.rank - 1], loss->pos, diag);
+}
+
+/* Numbers that the files have in float64 must be some in float32 as well: better told here than by the loader, amid a step. */
+static dlt_status check_numbers(const dlt_session *s, const dlt_session_options *o, dlt_diag *diag)
+{
+    const dlt_data_spec *data = o->data != NULL ? o->data : &s->spec->data;
+    const dlt_item *items[DLT_SET_COUNT] = {data->train, data->validation, data->test};
+    bool wide = false;
+    for (size_t p = 0; s->data != NULL && p < s->frame->layout.count; p++) {
+        const dlt_part *part = &s->frame->layout.parts[p];
+        wide = wide || (part->role == DLT_ROLE_FEATURE && part->type != DLT_COLUMN_TEXT && part->dtype == DLT_F64);
+    }
+    if (!wide || depth_of(s, o) != DLT_DEPTH_LOAD || o->real == DLT_F64 || dlt_table_layer_of(s->spec) != NULL) {
+        return DLT_OK; /* a table layer has looked at its columns itself */
+    }
+    for (int set = 0; set < DLT_SET_COUNT; set++) {
+        const dlt_view *view = dlt_datasets_view(s->data, (dlt_set)set);
+        dlt_culprit found = {0};
+        if (view != NULL) {
+            DLT_TRY(dlt_culprit_find(s->arena, view, DLT_ROLE_FEATURE, NULL, &found, diag));
+        }
+        if (found.found && found.finite && !isfinite((float)found.value)) {
+            dlt_buf text = {0};
+            dlt_culprit_describe(&found, &text);
+            (void)dlt_fail(diag, DLT_E_DATA, items[set] != NULL ? items[set]->pos : (dlt_pos){0}, "%s: at most 3.4028235e+38",
+                           dlt_buf_text(&text));
+            dlt_buf_release(&text);
+            return DLT_E_DATA;
+        }
+    }
+    return DLT_OK;
 }
 
 /* Sizes of batches and epochs. */
@@ -164,6 +198,7 @@ static dlt_status begin(const dlt_run_spec *run, const dlt_session_options *o, d
     status = status == DLT_OK ? open_data(s, o, diag) : status;
     status = status == DLT_OK ? fit_table(s, o, diag) : status;
     status = status == DLT_OK ? make_inputs(s, o, diag) : status;
+    status = status == DLT_OK ? check_numbers(s, o, diag) : status;
     if (status == DLT_OK) {
         count(s, o);
     } else if (is_mistake(status)) { /* of the data: what does not need them is told as well */
@@ -362,6 +397,32 @@ static dlt_status measure(dlt_session *s, dlt_engine *engine, const dlt_item *it
     return status;
 }
 
+/* What a layer has measured must be a number in float32 as well. */
+static dlt_status check_measured(const dlt_session *s, const dlt_item *item, const dlt_variable *v, const char *name,
+                                 const double *values, size_t count, dlt_diag *diag)
+{
+    size_t bad = 0;
+    while (bad < count && isfinite((float)values[bad])) {
+        bad++;
+    }
+    if (bad == count) {
+        return DLT_OK;
+    }
+    char number[40], place[32] = "";
+    dlt_culprit found;
+    if (v->shape.rank > 0) {
+        (void)snprintf(place, sizeof place, "[%zu]", bad);
+    }
+    dlt_format_double(values[bad], number, sizeof number);
+    (void)dlt_fail(diag, DLT_E_DATA, item->pos, "%s: %s%s, measured on the training data, is %s%s", v->layer, name, place,
+                   number, isfinite(values[bad]) ? ", beyond float32" : "");
+    if (dlt_culprit_find(s->arena, dlt_datasets_view(s->data, DLT_TRAIN), DLT_ROLE_FEATURE, NULL, &found, diag) == DLT_OK &&
+        found.found) {
+        dlt_culprit_say(found.finite ? "the largest value of train" : "first bad value: the data", &found, diag);
+    }
+    return DLT_E_DATA;
+}
+
 /* Finds the variables of one layer: path of the layer, a slash, a name. */
 static const char *name_in_layer(const dlt_variable *v, const char *layer)
 {
@@ -407,7 +468,10 @@ static dlt_status adapt_layer(dlt_session *s, const dlt_session_options *o, size
             break;
         }
         adapt->finish(item, &y->shape, state, name, values, elements);
-        status = dlt_fitted_numbers(&s->fitted, v->path, values, elements) ? DLT_OK : dlt_fail_memory(diag);
+        status = check_measured(s, item, v, name, values, elements, diag);
+        if (status == DLT_OK && !dlt_fitted_numbers(&s->fitted, v->path, values, elements)) {
+            status = dlt_fail_memory(diag);
+        }
         dlt_free(values);
     }
     dlt_free(state);

@@ -118,6 +118,7 @@ static void train(dlt_builder *b, const dlt_spec *spec, dlt_program_kind kind, d
     count_samples(b);
     dlt_output(b, "grad_norm", report.grad_norm);
     dlt_output(b, "learning_rate", report.rate);
+    dlt_output(b, "update_sum", report.sum);
 }
 
 static void build_program(dlt_builder *b, const dlt_spec *spec, const dlt_step_data *data,

@@ -10,6 +10,7 @@
  * Named outputs, for the loop to read:
  *   train, accumulate, apply: "loss" (of this batch, with penalties), "grad_norm" (before clipping; of the batch's
  *                             gradients, or of their mean over the round), "learning_rate" (of this step)
+ *   train, apply:             "update_sum" (not finite where a new weight or a number of the optimizer is not)
  *   evaluate:                 "loss", "y"
  *   predict:                  "y"
  * What an epoch comes to stands in the sums of the metric set (trainer/metric.h). A program with penalties that

@@ -59,7 +59,7 @@ static dlt_status hand_out(const dlt_array *a, int64_t first, int64_t rows, unsi
         if (value > INT64_MAX) {
             return dlt_fail(diag, DLT_E_DATA, a->at,
                             "'%s': record %lld has the value %llu; at most 9223372036854775807 is supported",
-                            a->path, (long long)(first + (int64_t)i / a->row_elements),
+                            a->path, (long long)(first + (int64_t)i / a->row_elements) + 1,
                             (unsigned long long)value);
         }
     }
@@ -81,7 +81,7 @@ static dlt_status pull(dlt_array *a, void *out, size_t bytes, dlt_diag *diag)
     if (got < bytes) {
         return dlt_fail(
             diag, DLT_E_DATA, a->at, "'%s' ends in record %lld of the %lld that its header promises", a->path,
-            (long long)(a->next_row + (int64_t)(got / ((size_t)a->row_elements * a->element_bytes))),
+            (long long)(a->next_row + (int64_t)(got / ((size_t)a->row_elements * a->element_bytes))) + 1,
             (long long)rows_of(a));
     }
     return DLT_OK;
@@ -355,14 +355,14 @@ static dlt_status look_at(dlt_source *source, size_t part, dlt_array *a, int64_t
             char text[40];
             dlt_format_double(value, text, sizeof text);
             return dlt_fail(diag, DLT_E_DATA, a->at, "'%s': record %lld has the value %s", a->path,
-                            (long long)record, text);
+                            (long long)record + 1, text);
         }
         if (a->role == DLT_ROLE_WEIGHT && value < 0) {
             char text[40];
             dlt_format_double(value, text, sizeof text);
             return dlt_fail(diag, DLT_E_DATA, a->at,
                             "'%s': record %lld has the weight %s; weights are 0 or more", a->path,
-                            (long long)record, text);
+                            (long long)record + 1, text);
         }
         dlt_part_stats_number(stats, value);
         if (scalar && a->role == DLT_ROLE_TARGET && !dlt_stats_class(&source->stats, value, record)) {
@@ -488,7 +488,7 @@ static dlt_status read_into_units(dlt_source *source, size_t part, int64_t first
                    (size_t)a->row_elements) {
             return dlt_fail(diag, DLT_E_DATA, a->at,
                             "'%s': record %lld has a %s value that is no %s, which train has", a->path,
-                            (long long)(first + r), dlt_dtype_name(a->dtype), dlt_dtype_name(a->wanted));
+                            (long long)(first + r) + 1, dlt_dtype_name(a->dtype), dlt_dtype_name(a->wanted));
         }
     }
     return DLT_OK;

@@ -131,7 +131,7 @@ static dlt_status make_split(dlt_datasets *data, const dlt_item *item, const dlt
         dlt_format_double(classes->other_value, text, sizeof text);
         return dlt_fail(diag, DLT_E_DATA, dlt_item_pos(item, "stratify"),
                         "stratify needs classes, but the target of record %lld is %s",
-                        (long long)classes->other, text);
+                        (long long)classes->other + 1, text);
     }
     const int64_t count = dlt_dataset_count(data->datasets[DLT_TRAIN]);
     if (options->depth != DLT_DEPTH_LOAD) {

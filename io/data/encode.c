@@ -1,9 +1,11 @@
 /* io/data/encode.c: the plain encoder. */
 #include "io/data/encode.h"
 
+#include "base/text.h"
 #include "io/data/convert.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 int64_t dlt_plain_output_elements(const dlt_plain_output *output, const dlt_record_layout *layout)
@@ -44,6 +46,22 @@ static dlt_status refuse(const dlt_table *rows, dlt_pos at, int64_t row, const d
                     why, part->name);
 }
 
+/* Element `bad` of a row is not one of the type that is wanted. */
+static dlt_status refuse_value(const dlt_table *rows, dlt_pos at, int64_t row, const dlt_part *part, size_t bad,
+                               dlt_dtype wanted, dlt_diag *diag)
+{
+    const size_t width = (size_t)dlt_shape_count(&part->shape);
+    const char *values = rows->columns[part - rows->layout->parts];
+    char number[40], place[32] = "";
+    dlt_format_double(dlt_element_value(part->dtype, values, (size_t)row * width + bad), number, sizeof number);
+    if (width > 1) {
+        (void)snprintf(place, sizeof place, "[%zu]", bad);
+    }
+    return dlt_fail(diag, DLT_E_DATA, at, "record %lld: %s%s is %s, which is %s %s",
+                    (long long)rows->row_numbers[row] + 1, part->name, place, number,
+                    dlt_dtype_is_real(wanted) ? "beyond" : "no", dlt_dtype_name(wanted));
+}
+
 /* One part of all rows into its place of an output whose rows are `stride` bytes apart. */
 static dlt_status put_part(const dlt_table *rows, dlt_pos at, size_t index, dlt_dtype dtype, char *to,
                            size_t stride, dlt_diag *diag)
@@ -81,10 +99,9 @@ static dlt_status put_part(const dlt_table *rows, dlt_pos at, size_t index, dlt_
                 continue;
             }
         }
-        if (dlt_convert(part->dtype, from, dtype, to, elements) < elements) {
-            return refuse(
-                rows, at, r, part,
-                dlt_dtype_is_real(dtype) ? "a value too large" : "a value that is no integer in range", diag);
+        const size_t good = dlt_convert(part->dtype, from, dtype, to, elements);
+        if (good < elements) {
+            return refuse_value(rows, at, r, part, good, dtype, diag);
         }
     }
     return DLT_OK;

@@ -203,7 +203,7 @@ static dlt_status check_labels(const dlt_signature *s, int set, int64_t classes,
         dlt_format_double(seen->other_value, text, sizeof text);
         status = dlt_fail(
             diag, DLT_E_DATA, at, "record %lld%s has the label %s; class labels are integers from 0%s",
-            (long long)seen->other, of[set], text,
+            (long long)seen->other + 1, of[set], text,
             table ? " (declare types: {NAME: text} to use the values of the column as names)" : "");
     }
     int shown = 0;
@@ -211,7 +211,7 @@ static dlt_status check_labels(const dlt_signature *s, int set, int64_t classes,
         if (seen->records[i] > 0) {
             status =
                 dlt_fail(diag, DLT_E_DATA, at, "record %lld%s has the label %lld; %lld %s labels 0..%lld",
-                         (long long)seen->first[i], of[set], (long long)i, (long long)classes, limit,
+                         (long long)seen->first[i] + 1, of[set], (long long)i, (long long)classes, limit,
                          (long long)classes - 1);
             shown++;
         }
@@ -232,7 +232,7 @@ static dlt_status check_gaps(const dlt_signature *s, dlt_pos at, dlt_diag *diag)
             return dlt_fail(diag, DLT_E_DATA, at,
                             "no record has the label %lld, but record %lld has %lld; labels count from 0 and "
                             "leave none out%s",
-                            (long long)i, (long long)seen->first[next], (long long)next,
+                            (long long)i, (long long)seen->first[next] + 1, (long long)next,
                             i == 0 ? " (subtract the lowest, or declare the column text)" : "");
         }
     }
@@ -298,7 +298,7 @@ dlt_status dlt_class_weights(const dlt_signature *s, const dlt_float_map *map, d
         }
         return dlt_fail(diag, DLT_E_DATA, at,
                         "class_weight needs class numbers or names as targets; record %lld has %s",
-                        (long long)(s->target != DLT_TARGET_NONE ? s->stats->classes.other : 0), text);
+                        (long long)(s->target != DLT_TARGET_NONE ? s->stats->classes.other : 0) + 1, text);
     }
     int64_t classes = s->class_count;
     dlt_status status = DLT_OK;

@@ -282,12 +282,12 @@ static dlt_status find_classes(void *context, int64_t row, int64_t label, dlt_di
     if (label < 0) {
         return dlt_fail(diag, DLT_E_DATA, d->at,
                         "stratify needs classes, but the target of record %lld is no class number",
-                        (long long)row);
+                        (long long)row + 1);
     }
     if (label >= STRATIFY_CLASSES) {
         return dlt_fail(diag, DLT_E_DATA, d->at,
                         "stratify: record %lld has class %lld; at most %d classes are dealt out",
-                        (long long)row, (long long)label, STRATIFY_CLASSES);
+                        (long long)row + 1, (long long)label, STRATIFY_CLASSES);
     }
     if (label >= d->class_count) {
         dealt *classes = dlt_realloc(d->classes, (size_t)label * 2 + 16, sizeof *classes);

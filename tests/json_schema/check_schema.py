@@ -56,7 +56,7 @@ RIGHT = [
     "      strings: [a, 1], columns: x, floats: 1/3, ints: [1, '${vars.i}'], path: null, maybe_ratio: 1e-3}",
 ]
 # What one value cannot tell: names given twice, one field against another, and the like. The schema may take these.
-BEYOND = {"kind-only-note", "value-bool-python", "value-float-inf", "value-float-nan", "value-float-overflow",
+BEYOND = {"kind-only-note", "value-bool-python", "value-float-nan",
           "value-float-quoted", "value-float-ratio-by-zero", "value-int-exponent", "value-int-point",
           "value-model-name-slash", "value-name-twice", "value-path-empty", "value-path-tilde",
           "value-path-url"}

@@ -1,5 +1,6 @@
-"""Numbers that are not finite, made in every step of a run by the data, by an overflow in each layer, in the loss and in the
-gradients: each is found before the update, and the message names what did it. fit.non_finite decides what comes then:
+"""Numbers that are not finite, made in every step of a run by the data, by an overflow in each layer, in the state of a
+layer, in the loss and in the gradients: each is found before the update, and the message names what did it. fit.non_finite
+decides what comes then:
   stop      the run ends with 5; what was saved are the weights of the step before
   skip      the weights come out as if the batch had not been there
   rollback  as if neither it nor those before it in its epoch had been there; in the first epoch it stops
@@ -58,11 +59,11 @@ class Case:
                 x += [0.1 * (i % 5), 0.2 * (i % 3), 0.05 * (i % 7)]
                 y.append(float(i % 2))
                 if bad and i == self.record:
-                    value = {"data": self.what, "layer": "1e30", "gradient": "1e25", "loss": "1e30"}[self.cause]
+                    value = {"data": self.what, "layer": "1e30", "state": "1e20", "gradient": "1e25", "loss": "1e30"}[self.cause]
                     (y if self.cause == "loss" else x)[-1] = float(value)
         npy(folder / "x.npy", (len(y), WIDTH), x)
         npy(folder / "y.npy", (len(y), 1), y)
-        layers = ""
+        layers = "  - BatchNormalization\n" if self.cause == "state" else ""
         for name in LAYERS:
             huge = self.cause == "layer" and name == self.what
             more = "Constant: {value: 1e15}}, trainable: false" if huge else "Constant: {value: 0.1}}"
@@ -84,14 +85,16 @@ class Case:
 
     def blamed(self):
         """What the message must say."""
-        records = ", ".join(str(r) for r in range((self.step - 1) * BATCH, self.step * BATCH))
-        batch = rf"batch {self.step} of the pass: records {records} \(from 0\)"
+        records = ", ".join(str(r + 1) for r in range((self.step - 1) * BATCH, self.step * BATCH))
+        batch = rf"batch {self.step} of the pass: records {records}\n"
         first = {
-            "data": rf"first bad value: the data: record {self.record + 1} \(row {self.record} of x\.npy\), column {WIDTH - 1} is {self.what}",
+            "data": rf"first bad value: the data: record {self.record + 1} of x\.npy, column {WIDTH - 1} is {self.what}",
             "layer": rf"model\.yaml:{FIRST_LAYER_LINE + LAYERS.index(self.what or 'a')}:5:.*first bad value: the output of {self.what}[ ,]"
             if self.cause == "layer" else "",
+            "state": rf"model\.yaml:{FIRST_LAYER_LINE}:5:.*first bad value: the output of batch_normalization ",
             "loss": r"model\.yaml:8:7:.*first bad value: the output of loss",
-            "gradient": r"first bad value: the gradient of optimizer|the sum of squares of the gradients overflows"}[self.cause]
+            "gradient": "|".join(rf"model\.yaml:{FIRST_LAYER_LINE + i}:5:.*first bad value: the sum of squares of the gradients overflows; the largest is the "
+                                 rf"gradient of {name}, up to \d" for i, name in enumerate(LAYERS))}[self.cause]
         return [first, batch]
 
 
@@ -140,7 +143,7 @@ def look(sweep, case, folder):
 def main():
     sweep = Sweep("nan", __doc__)
     cases = [Case(cause, what, step, policy) for cause, what in
-             [("data", "nan"), ("data", "inf"), ("data", "-inf"), *(("layer", name) for name in LAYERS), ("loss", ""), ("gradient", "")]
+             [("data", "nan"), ("data", "inf"), ("data", "-inf"), *(("layer", name) for name in LAYERS), ("state", ""), ("loss", ""), ("gradient", "")]
              for step in range(1, STEPS + 1) for policy in ("stop", "skip", "rollback")]
     folder = pathlib.Path(tempfile.mkdtemp(prefix="dltrain-sweep-", dir=dltrain.FOLDER))
     try:

@@ -104,7 +104,7 @@ static void bad_idx_files_are_refused_by_name(void **state)
     refuses(f, IDX(write_idx(f, "long.gz", 8, 3, (const uint32_t[]){3, 2, 1}, pixels, 12, true)),
             "model.yaml:2:5: 'long.gz' goes on after the 3 records that its header promises");
     refuses(f, IDX(write_idx(f, "short.gz", 8, 3, (const uint32_t[]){3, 2, 3}, pixels, 12, true)),
-            "model.yaml:2:5: 'short.gz' ends in record 2 of the 3 that its header promises");
+            "model.yaml:2:5: 'short.gz' ends in record 3 of the 3 that its header promises");
     refuses(f,
             IDX(write_idx(f, "huge.gz", 8, 3, (const uint32_t[]){0xffffffff, 0xffffffff, 0xffffffff}, pixels,
                           12, true)),
@@ -326,7 +326,7 @@ static void bad_npy_files_are_refused(void **state)
             "model.yaml:2:5: 'a' is empty: its shape is (2, 0)");
     const uint64_t large[2] = {1, UINT64_MAX};
     refuses(f, NPY(data_npy(f, "a", "<u8", false, "(2,)", large, sizeof large)),
-            "model.yaml:2:5: 'a': record 1 has the value 18446744073709551615; at most 9223372036854775807 "
+            "model.yaml:2:5: 'a': record 2 has the value 18446744073709551615; at most 9223372036854775807 "
             "is supported");
 #undef NPY
 }
@@ -338,9 +338,9 @@ static void targets_and_weights_must_be_finite(void **state)
     const char *features = data_npy(f, "x.npy", "<f4", false, "(3,)", x, sizeof x);
     const char *weights = data_npy(f, "w.npy", "<f4", false, "(3,)", w, sizeof w);
     refuses(f, data_item(f, SOURCES, "NPY", "features", weights, "labels", features, NULL),
-            "model.yaml:3:5: 'x.npy': record 1 has the value nan");
+            "model.yaml:3:5: 'x.npy': record 2 has the value nan");
     refuses(f, data_item(f, SOURCES, "NPY", "features", features, "sample_weight", weights, NULL),
-            "model.yaml:4:5: 'w.npy': record 2 has the weight -0.5; weights are 0 or more");
+            "model.yaml:4:5: 'w.npy': record 3 has the weight -0.5; weights are 0 or more");
     const char *wide = data_npy(f, "wide.npy", "<f4", false, "(3, 1, 2)", (const float[6]){0}, 24);
     refuses(f, data_item(f, SOURCES, "NPY", "features", features, "sample_weight", wide, NULL),
             "model.yaml:4:5: 'wide.npy' has 2 weights a record; one is expected");
@@ -371,7 +371,7 @@ static void a_source_follows_train(void **state)
                                DLT_DEPTH_LOAD, follow));
     assert_string_equal(
         data_message(f, 0),
-        "model.yaml:2:5: 'x3.npy': record 0 has a float32 value that is no uint8, which train has");
+        "model.yaml:2:5: 'x3.npy': record 1 has a float32 value that is no uint8, which train has");
     data_forget(f);
     const char *x4 = data_npy(f, "x4.npy", "|u1", false, "(2, 2, 1)", bytes, 4);
     assert_null(data_open_with(f, data_item(f, SOURCES, "NPY", "features", x4, "labels", y, NULL),

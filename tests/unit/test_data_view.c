@@ -142,7 +142,7 @@ static void stratify_keeps_the_share_of_each_class(void **state)
                                       (dlt_pos){"m.yaml", 1, 2, 1}, NULL, &split, f->diag),
                      DLT_E_DATA);
     assert_string_equal(data_message(f, 0),
-                        "m.yaml:1:2: stratify needs classes, but the target of record 1 is no class number");
+                        "m.yaml:1:2: stratify needs classes, but the target of record 2 is no class number");
     data_forget(f);
     dlt_dataset_close(ds);
 }
@@ -303,16 +303,16 @@ static void labels_are_checked_with_their_records(void **state)
         {"5,0\n5,2\n", 3,
          NULL}, /* a class that does not occur is no mistake where the units say how many there are */
         {"5,0\n5,2\n", 0,
-         "m.yaml:9:1: no record has the label 1, but record 1 has 2; labels count from 0 and leave none out"},
+         "m.yaml:9:1: no record has the label 1, but record 2 has 2; labels count from 0 and leave none out"},
         {"5,1\n5,2\n", 0,
-         "m.yaml:9:1: no record has the label 0, but record 0 has 1; labels count from 0 and leave none out "
+         "m.yaml:9:1: no record has the label 0, but record 1 has 1; labels count from 0 and leave none out "
          "(subtract the lowest, or declare the column text)"},
-        {"5,0\n5,7\n5,3\n", 3, "m.yaml:9:1: record 2 has the label 3; 3 outputs take labels 0..2"},
+        {"5,0\n5,7\n5,3\n", 3, "m.yaml:9:1: record 3 has the label 3; 3 outputs take labels 0..2"},
         {"5,0\n5,-1\n5,-2\n", 0,
-         "m.yaml:9:1: record 1 has the label -1; class labels are integers from 0 (declare types: {NAME: "
+         "m.yaml:9:1: record 2 has the label -1; class labels are integers from 0 (declare types: {NAME: "
          "text} to use the values of the column as names)"},
         {"5,0\n5,1\n5,0.5\n", 0,
-         "m.yaml:9:1: record 2 has the label 0.5; class labels are integers from 0 (declare types: {NAME: "
+         "m.yaml:9:1: record 3 has the label 0.5; class labels are integers from 0 (declare types: {NAME: "
          "text} to use the values of the column as names)"},
     };
     for (size_t i = 0; i < DLT_COUNT(cases); i++) {
@@ -346,7 +346,7 @@ static void labels_of_test_are_checked_against_train(void **state)
     assert_int_equal(dlt_datasets_frame(data)->class_count, 3);
     assert_int_equal(dlt_signature_classes(dlt_datasets_signature(data), 0, at, f->diag), DLT_E_DATA);
     assert_string_equal(data_message(f, 0),
-                        "m.yaml:9:1: record 1 of test has the label 3; 3 classes of train are labels 0..2");
+                        "m.yaml:9:1: record 2 of test has the label 3; 3 classes of train are labels 0..2");
     data_forget(f);
     assert_int_equal(dlt_signature_classes(dlt_datasets_signature(data), 4, at, f->diag), DLT_OK);
     /* a set that follows a saved frame has its classes, however few of them occur */

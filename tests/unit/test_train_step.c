@@ -83,9 +83,13 @@ static void nothing_is_written_before_the_guard(void **state)
             const dlt_node *n = step.graph->nodes[i];
             if (n->op == DLT_OP_GUARD) {
                 guard = i;
-                assert_int_equal(n->input_count, 2);
+                assert_int_equal(n->input_count, 4);
                 assert_ptr_equal(n->inputs[0], dlt_graph_output(step.graph, "loss"));
                 assert_ptr_equal(n->inputs[1], dlt_graph_output(step.graph, "grad_norm"));
+                /* mean and variance of the batch, which the moving ones follow */
+                assert_int_equal(n->inputs[2]->node->op, DLT_OP_BATCH_NORM);
+                assert_ptr_equal(n->inputs[3]->node, n->inputs[2]->node);
+                assert_ptr_not_equal(n->inputs[3], n->inputs[2]);
             }
             assert_true(n->op != DLT_OP_ASSIGN || guard >= 0);
             /* phases follow each other, and the update begins behind the guard */

@@ -42,4 +42,5 @@ const dlt_optimizer_desc dlt_optimizer_adagrad = {
              .check = dlt_optimizer_check},
     .update = update,
     .slots = slots,
+    .sums = true,
 };

@@ -66,4 +66,5 @@ const dlt_optimizer_desc dlt_optimizer_ftrl = {
     .update = update,
     .slots = slots,
     .interleaved = 2,
+    .sums = true,
 };
