@@ -207,7 +207,7 @@ const dlt_command dlt_command_predict = {
     .text = "Reads rows as the training data were, with or without their targets, from a file or standard "
             "input, and writes a prediction "
             "for each. Rows stream through: their number does not matter. --output replaces an older result, but nothing that is "
-            "read here, nothing in a run directory, and no model file or checkpoint.\n"
+            "read here, no file of a run, and no model file or checkpoint.\n"
             "Weights that Keras saved are used with a model file: dltrain predict MODEL.yaml --weights "
             "FILE.weights.h5. Column types, class names "
             "and what FeatureSpace learns then come from the model file's training data.",

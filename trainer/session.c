@@ -79,7 +79,8 @@ static dlt_status check_labels(const dlt_session *s, const dlt_value *y, dlt_dia
     return dlt_signature_classes(s->signature, y->shape.dim[y->shape.rank - 1], loss->pos, diag);
 }
 
-/* Numbers that the files have in float64 must be some in float32 as well: better told here than by the loader, amid a step. */
+/* Numbers that the files have in float64 must be some in float32 as well: better told here than by the loader, amid a step.
+ * What is not in memory would have to be read from disk once more for that: there the loader tells. */
 static dlt_status check_numbers(const dlt_session *s, const dlt_session_options *o, dlt_diag *diag)
 {
     const dlt_data_spec *data = o->data != NULL ? o->data : &s->spec->data;
@@ -95,7 +96,7 @@ static dlt_status check_numbers(const dlt_session *s, const dlt_session_options 
     for (int set = 0; set < DLT_SET_COUNT; set++) {
         const dlt_view *view = dlt_datasets_view(s->data, (dlt_set)set);
         dlt_culprit found = {0};
-        if (view != NULL) {
+        if (view != NULL && dlt_dataset_in_memory(view->dataset)) {
             DLT_TRY(dlt_culprit_find(s->arena, view, DLT_ROLE_FEATURE, NULL, &found, diag));
         }
         if (found.found && found.finite && !isfinite((float)found.value)) {
