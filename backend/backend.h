@@ -45,6 +45,8 @@ typedef struct dlt_backend {
     void (*describe)(const dlt_device *device, dlt_buf *out);
     /** What decides about bits: instruction set, BLAS core, library versions (decisions 23). */
     void (*identity)(const dlt_device *device, dlt_buf *out);
+    /** Operations a second in float32 that the device can do at most, measured now; NULL: not known. */
+    double (*peak)(dlt_device *device);
     /** Lines for `doctor`: what is there and what is not. */
     void (*doctor)(const dlt_device *device, dlt_buf *out);
     const dlt_target *(*target)(dlt_device *device);

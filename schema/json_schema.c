@@ -579,7 +579,7 @@ static void write_category(schema_writer *w, const dlt_category *category)
         dlt_buf ref = {0};
         dlt_buf_printf(&ref, "%s.%s", category->name, category->implied);
         write_ref(w, dlt_buf_text(&ref));
-        dlt_buf_release(&ref);
+        dlt_buf_finish(&ref, w->json.out);
     }
     write_variable(w);
     dlt_json_close(&w->json, ']');

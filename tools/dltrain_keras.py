@@ -532,6 +532,8 @@ schedule = _object(keras.optimizers.schedules, keras.optimizers.schedules.Learni
 def optimizer(item):
     kind, params = kind_of(item)
     params = {key: _number(value) for key, value in params.items()}
+    if isinstance(params.get("momentum"), int):  # 0, as effective configs write it; Keras insists on 0.0
+        params["momentum"] = float(params["momentum"])
     if isinstance(params.get("learning_rate"), dict):
         params["learning_rate"] = schedule(params["learning_rate"])
     return _class(keras.optimizers, kind, keras.optimizers.Optimizer)(**params)

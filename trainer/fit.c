@@ -7,6 +7,7 @@
 #include "io/file.h"
 #include "schema/dump.h"
 #include "trainer/blame.h"
+#include "trainer/model.h"
 #include "trainer/optimizer.h"
 #include "trainer/plan_report.h"
 #include "trainer/planted.h"
@@ -754,23 +755,6 @@ static dlt_status open_session(fit *f)
     return DLT_OK;
 }
 
-/* Weights of another file, ours or Keras': a file, or a run, whose final weights are meant. */
-static dlt_status load_weights(fit *f, const char *given)
-{
-    const char *path = given;
-    dlt_checkpoint *c = NULL;
-    if (dlt_rundir_is(given)) {
-        path = dlt_final_weights_of(given, f->arena);
-        if (path == NULL) {
-            return dlt_fail_memory(f->diag);
-        }
-    }
-    DLT_TRY(dlt_checkpoint_open(path, DLT_CHECKPOINT_ANY, &c, f->diag));
-    const dlt_status status = dlt_saved_arrays_read(c, f->engine, DLT_SAVED_WEIGHTS, f->diag);
-    dlt_checkpoint_close(c);
-    return status;
-}
-
 /* What must be as it was, so that a resumed run goes on bit for bit. */
 static dlt_status check_resumed(fit *f, const char **why_not)
 {
@@ -809,7 +793,7 @@ static dlt_status load_state(fit *f)
         forget_outdated(f);
         f->progress.cursor.batch += DLT_PLANTED("cursor");
     } else if (f->options->weights != NULL) {
-        DLT_TRY(load_weights(f, f->options->weights));
+        DLT_TRY(dlt_weights_load(f->engine, f->options->weights, f->arena, f->diag));
     }
     return DLT_OK;
 }

@@ -58,10 +58,10 @@ static bool is_checkpoint(const char *path)
     return marked || dlt_text_ends(path, ".h5") || dlt_text_ends(path, ".hdf5");
 }
 
-static dlt_status open_weights(dlt_model *m, const char *given, dlt_arena *arena, dlt_diag *diag)
+static dlt_status open_weights(const char *given, dlt_arena *arena, dlt_checkpoint **weights, dlt_diag *diag)
 {
     const char *path = dlt_rundir_is(given) ? dlt_final_weights_of(given, arena) : given;
-    return path != NULL ? dlt_checkpoint_open(path, DLT_CHECKPOINT_ANY, &m->weights, diag)
+    return path != NULL ? dlt_checkpoint_open(path, DLT_CHECKPOINT_ANY, weights, diag)
                         : dlt_fail_memory(diag);
 }
 
@@ -100,7 +100,7 @@ static dlt_status open_model(dlt_model *m, const dlt_model_choice *choice, const
                             "--weights FILE",
                             choice->given);
         }
-        DLT_TRY(open_weights(m, choice->weights, arena, diag));
+        DLT_TRY(open_weights(choice->weights, arena, &m->weights, diag));
         return m->path != NULL ? dlt_spec_load(arena, catalogue, m->path, load, &m->spec, diag)
                                : dlt_fail_memory(diag);
     }
@@ -118,7 +118,7 @@ static dlt_status open_model(dlt_model *m, const dlt_model_choice *choice, const
     DLT_TRY(dlt_saved_meta_read(m->checkpoint, arena, &m->meta, diag));
     DLT_TRY(m->run != NULL ? load_of_run(m, catalogue, load, arena, diag)
                            : load_stored(m, catalogue, load, arena, diag));
-    return choice->weights != NULL ? open_weights(m, choice->weights, arena, diag) : DLT_OK;
+    return choice->weights != NULL ? open_weights(choice->weights, arena, &m->weights, diag) : DLT_OK;
 }
 
 dlt_status dlt_model_open(const dlt_model_choice *choice, const dlt_catalogue *catalogue,
@@ -192,5 +192,14 @@ dlt_status dlt_model_session(const dlt_model *m, const dlt_session_options *give
         dlt_session_close(*session);
         *session = NULL;
     }
+    return status;
+}
+
+dlt_status dlt_weights_load(dlt_engine *engine, const char *given, dlt_arena *arena, dlt_diag *diag)
+{
+    dlt_checkpoint *c = NULL;
+    DLT_TRY(open_weights(given, arena, &c, diag));
+    const dlt_status status = dlt_saved_arrays_read(c, engine, DLT_SAVED_WEIGHTS, diag);
+    dlt_checkpoint_close(c);
     return status;
 }

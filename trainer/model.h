@@ -48,4 +48,7 @@ dlt_status dlt_model_source(const dlt_model *model, const char *path, dlt_arena 
 dlt_status dlt_model_session(const dlt_model *model, const dlt_session_options *options,
                              const dlt_data_spec *data, dlt_session **session, dlt_diag *diag);
 
+/** Puts the weights of a checkpoint, a run (its final ones) or a file that Keras saved into an engine that was started. */
+dlt_status dlt_weights_load(dlt_engine *engine, const char *given, dlt_arena *arena, dlt_diag *diag);
+
 #endif

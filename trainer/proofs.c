@@ -6,6 +6,7 @@
 #include "base/linux_futex.h"
 #include "base/rng.h"
 #include "graph/passes.h"
+#include "trainer/model.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -305,39 +306,96 @@ static dlt_status time_nodes(dlt_session *s, const dlt_compiled *c, int slot, in
     return DLT_OK;
 }
 
-dlt_status dlt_time_step(dlt_session *s, int64_t steps, dlt_timing *t, dlt_diag *diag)
+/* One step on the next batch; the batch stays held. */
+static dlt_status time_one(dlt_session *s, dlt_feed *feed, int64_t step, dlt_batch *batch, double *seconds, double *loss,
+                           bool *full, dlt_diag *diag)
+{
+    bool finite = true;
+    DLT_TRY(dlt_loader_next(feed->loader, batch, diag));
+    const int slot = feed->first_slot + (int)batch->slot;
+    const dlt_run_program program = dlt_session_program(s, step, batch->rows);
+    const int64_t start = dlt_clock_ns();
+    DLT_TRY(dlt_engine_run(s->engine, program, slot, &finite, diag));
+    *seconds = dlt_seconds_since(start);
+    *full = batch->rows == s->batch;
+    if (!finite) {
+        return dlt_fail(diag, DLT_E_NUMERIC, (dlt_pos){0},
+                        "step %lld: the loss or a gradient is not finite, and so nothing is updated; 'dltrain fit' says where it comes from",
+                        (long long)step + 1);
+    }
+    return dlt_engine_scalar(s->engine, program, slot, "loss", loss, diag);
+}
+
+/* Of the loader, in seconds. */
+static double waited(const dlt_feed *feed)
+{
+    return (double)dlt_loader_statistics(feed->loader).wait_ns * 1e-9;
+}
+
+static dlt_status time_whole(dlt_session *s, dlt_feed *feed, int64_t steps, dlt_batch *batch, dlt_timing *t, dlt_diag *diag)
+{
+    enum { WARM_UP = 3 };
+    double *times = dlt_arena_alloc(s->arena, (size_t)steps, sizeof *times);
+    double *losses = dlt_arena_alloc(s->arena, (size_t)steps + WARM_UP, sizeof *losses);
+    if (times == NULL || losses == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    int64_t timed = 0, lesser = 0, start = dlt_clock_ns(); /* full batches from the front of `times`, lesser ones from its end */
+    uint64_t allocs = 0, futexes = 0;
+    double waited_before = 0;
+    t->losses = losses;
+    for (int64_t i = 0; i < steps + WARM_UP; i++) {
+        bool full = false;
+        double one;
+        if (i == WARM_UP) {
+            start = dlt_clock_ns();
+            allocs = dlt_alloc_calls();
+            futexes = dlt_futex_calls();
+            waited_before = waited(feed);
+        }
+        if (i > 0) {
+            dlt_loader_release(feed->loader, batch);
+        }
+        DLT_TRY(time_one(s, feed, i, batch, &one, &losses[i], &full, diag));
+        t->loss_count++;
+        if (i >= WARM_UP) {
+            times[full ? timed++ : steps - ++lesser] = one;
+        }
+    }
+    const double seconds = dlt_seconds_since(start);
+    t->mean = seconds / (double)steps;
+    t->waiting = (waited(feed) - waited_before) / seconds;
+    t->allocations = (int64_t)(dlt_alloc_calls() - allocs);
+    t->futex_calls = (int64_t)(dlt_futex_calls() - futexes);
+    timed = timed > 0 ? timed : lesser;
+    qsort(times, (size_t)timed, sizeof *times, by_value);
+    t->step = times[timed / 2];
+    t->fastest = times[0];
+    t->slowest = times[timed - 1];
+    return DLT_OK;
+}
+
+dlt_status dlt_time_steps(dlt_session *s, const dlt_time_options *o, dlt_timing *t, dlt_diag *diag)
 {
     dlt_engine *e = s->engine;
     const dlt_compiled *c = &e->programs[e->main];
     dlt_feed feed = {0};
-    dlt_batch batch;
-    int slot = 0;
-    bool finite = true;
-    double *times = dlt_arena_alloc(s->arena, (size_t)steps, sizeof *times);
-    *t = (dlt_timing){.steps = steps};
-    if (times == NULL) {
-        return dlt_fail_memory(diag);
-    }
+    dlt_batch batch = {0};
+    *t = (dlt_timing){.steps = o->steps};
     DLT_TRY(dlt_engine_start(e, diag));
     DLT_TRY(dlt_engine_init_variables(e, &s->fitted, diag));
-    dlt_status status = dlt_load_batch(s, DLT_TRAIN, e->main, 0, &batch, &slot, &feed, diag);
-    for (int i = 0; i < 3 && status == DLT_OK; i++) { /* warm-up */
-        status = dlt_engine_run(e, e->main, slot, &finite, diag);
+    if (o->weights != NULL) {
+        DLT_TRY(dlt_weights_load(e, o->weights, s->arena, diag));
     }
-    const uint64_t before = dlt_alloc_calls(), futex_before = dlt_futex_calls();
-    for (int64_t i = 0; i < steps && status == DLT_OK; i++) {
-        const int64_t start = dlt_clock_ns();
-        status = dlt_engine_run(e, e->main, slot, &finite, diag);
-        times[i] = dlt_seconds_since(start);
-    }
-    t->allocations = (int64_t)(dlt_alloc_calls() - before);
-    t->futex_calls = (int64_t)(dlt_futex_calls() - futex_before);
+    DLT_TRY(dlt_session_feed(s, DLT_TRAIN, e->main, (dlt_cursor){0, 0}, 0, &feed, diag));
+    dlt_status status = time_whole(s, &feed, o->steps, &batch, t, diag);
     t->launches = e->backend->launches(c->program);
-    if (status == DLT_OK) {
-        qsort(times, (size_t)steps, sizeof *times, by_value);
-        t->step = times[steps / 2];
-        t->fastest = times[0];
-        status = time_nodes(s, c, slot, steps < 5 ? steps : 5, t, diag);
+    t->peak = e->backend->peak != NULL ? e->backend->peak(e->device) : 0;
+    for (int i = 0; i < c->graph->node_count; i++) {
+        t->flops += dlt_node_flops(c->graph->nodes[i]);
+    }
+    if (status == DLT_OK && !o->whole) {
+        status = time_nodes(s, c, feed.first_slot + (int)batch.slot, o->steps < 5 ? o->steps : 5, t, diag);
     }
     dlt_feed_close(&feed);
     return status;

@@ -36,17 +36,29 @@ typedef struct dlt_time_row {
     const char *kernel; /* of its most costly node */
 } dlt_time_row;
 
+typedef struct dlt_time_options {
+    int64_t steps;       /* timed, after a few to warm up */
+    const char *weights; /* to start from, as of dlt_weights_load; NULL: the initializers' */
+    bool whole;          /* whole steps only, not node by node */
+} dlt_time_options;
+
 typedef struct dlt_timing {
-    double step; /* seconds, the median of whole steps */
-    double fastest;
+    double step; /* seconds, the median of whole steps of full batches */
+    double fastest, slowest;
+    double mean;    /* from batch to batch, whatever happens between */
+    double waiting; /* share of the time in which no batch was there */
+    double peak;    /* operations a second that the device has at most, measured beside it; 0: not known */
+    double flops;   /* of a step */
     int64_t steps, allocations; /* measured; allocations while they ran */
     int64_t futex_calls;        /* of the pool while they ran: threads whose spin ran out, and who woke them */
     int64_t launches;
+    int loss_count;
+    const double *losses; /* of every step, those of the warm-up first */
     int count;
-    const dlt_time_row *rows; /* in order of the layers */
+    const dlt_time_row *rows; /* in order of the layers; none of them with `whole` */
 } dlt_timing;
 
-/** Times the training step on one batch: whole steps first, then node by node. */
-dlt_status dlt_time_step(dlt_session *session, int64_t steps, dlt_timing *timing, dlt_diag *diag);
+/** Trains as `fit` does, batch by batch from the data, and times whole steps; then the last batch node by node. */
+dlt_status dlt_time_steps(dlt_session *session, const dlt_time_options *options, dlt_timing *timing, dlt_diag *diag);
 
 #endif

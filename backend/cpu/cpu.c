@@ -1,8 +1,8 @@
 /* backend/cpu/cpu.c: the CPU as a device: its threads, its memory, its programs. */
 #include "backend/backend.h"
+#include "backend/cpu/simd.h"
 #include "backend/cpu/steps.h"
 
-#include "base/linux_machine.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/linux_machine.h"
@@ -130,6 +130,38 @@ static void identity(const dlt_device *device, dlt_buf *out)
     dlt_buf_printf(out, "cpu %s%s, %.*s %s, libc %s", dlt_isa_name(device->target.isa),
                    device->target.reference ? " reference" : "", blas_name_length(config), config,
                    openblas_get_corename(), dlt_libc_version());
+}
+
+/* ---- the yardstick ---- */
+
+typedef struct spins {
+    const dlt_simd *simd;
+    int64_t rounds;
+    _Atomic double ops; /* of one thread */
+} spins;
+
+static void spin_on(void *context, int rank)
+{
+    spins *s = context;
+    const double ops = s->simd->gemm->spin(s->rounds);
+    if (rank == 0) {
+        s->ops = ops;
+    }
+}
+
+/* All threads do nothing but fused multiply-adds; the best of a few tries. */
+static double peak(dlt_device *device)
+{
+    enum { TRIES = 5 };
+    spins s = {.simd = dlt_simd_of(device->target.isa), .rounds = 100000};
+    double best = 0;
+    for (int i = 0; i < TRIES; i++) {
+        const int64_t start = dlt_clock_ns();
+        dlt_pool_run(device->pool, spin_on, &s);
+        const double rate = s.ops * dlt_pool_size(device->pool) / dlt_seconds_since(start);
+        best = rate > best ? rate : best;
+    }
+    return best;
 }
 
 static void doctor(const dlt_device *device, dlt_buf *out)
@@ -540,6 +572,7 @@ const dlt_backend dlt_backend_cpu = {
     .close = close_cpu,
     .describe = describe,
     .identity = identity,
+    .peak = peak,
     .doctor = doctor,
     .target = target_of,
     .memory_create = memory_create,

@@ -118,7 +118,8 @@ def sanitized():
 
 
 def no_numbers(text):
-    return re.sub(r"[\d.]+", "#", text)
+    """Nor units of time: 0.1 s may be 98.7 ms the next time."""
+    return re.sub(r"[\d.]+( (us|ms|s)\b)?", "#", text)
 
 
 def first_words(text):
