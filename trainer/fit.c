@@ -891,28 +891,52 @@ static dlt_status save_wanted(fit *f)
 
 /* ---- callbacks ---- */
 
-static int64_t file_size(void *context, const char *path)
+/* What a path names; *there false: nothing. */
+static dlt_status look_at_file(const char *path, struct stat *file, bool *there, dlt_diag *diag)
 {
-    struct stat status;
-    (void)context;
-    return dlt_file()->stat(path, &status) == 0 ? (int64_t)status.st_size : -1;
+    *there = dlt_file()->stat(path, file) == 0;
+    return *there || errno == ENOENT || errno == ENOTDIR
+               ? DLT_OK
+               : dlt_fail(diag, DLT_E_OUTPUT, nowhere, "cannot look at '%s': %s", path, strerror(errno));
 }
 
-/* True if two paths name the same file. */
-static bool same_file(const char *a, const char *b)
+static bool file_size(void *context, const char *path, int64_t *size, dlt_diag *diag)
 {
-    struct stat one, other;
-    return a != NULL && b != NULL && dlt_file()->stat(a, &one) == 0 && dlt_file()->stat(b, &other) == 0 &&
-           one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+    struct stat file;
+    bool there;
+    (void)context;
+    if (look_at_file(path, &file, &there, diag) != DLT_OK) {
+        return false;
+    }
+    *size = there ? (int64_t)file.st_size : -1;
+    return true;
+}
+
+/* Whether `path`, NULL for none, names this file. */
+static dlt_status is_file(const char *path, const struct stat *file, bool *same, dlt_diag *diag)
+{
+    struct stat other;
+    bool there = false;
+    if (path != NULL) {
+        DLT_TRY(look_at_file(path, &other, &there, diag));
+    }
+    *same = there && other.st_dev == file->st_dev && other.st_ino == file->st_ino;
+    return DLT_OK;
 }
 
 /* A callback must not write over what the run reads. */
 static dlt_status check_target(const fit *f, int callback, const char *path, dlt_diag *diag)
 {
-    bool read = same_file(path, f->run->file);
+    struct stat target;
+    bool there, read;
+    DLT_TRY(look_at_file(path, &target, &there, diag));
+    if (!there) {
+        return DLT_OK;
+    }
+    DLT_TRY(is_file(f->run->file, &target, &read, diag));
     for (int set = 0; set < DLT_SET_COUNT && !read; set++) {
         const dlt_view *view = dlt_datasets_view(f->session->data, (dlt_set)set);
-        read = view != NULL && same_file(path, dlt_dataset_path(view->dataset));
+        DLT_TRY(is_file(view != NULL ? dlt_dataset_path(view->dataset) : NULL, &target, &read, diag));
     }
     return read ? dlt_fail(diag, DLT_E_CONFIG, f->run->value.fit.callbacks.at[callback]->pos,
                            "a callback would write over '%s', which this run reads; give it another file", path)

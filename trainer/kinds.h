@@ -318,8 +318,8 @@ typedef struct dlt_callback_io {
     bool rate_fixed;  /* a schedule makes it: it cannot be set */
     dlt_arena *arena; /* of the call */
     dlt_diag *diag;   /* notes and warnings for the screen */
-    /** Bytes of a file, or -1 if there is none. */
-    int64_t (*file_size)(void *context, const char *path);
+    /** Bytes of a file, -1 if there is none. False, after a message, where that cannot be said: no answer is no missing file. */
+    bool (*file_size)(void *context, const char *path, int64_t *size, dlt_diag *diag);
     void *context;
 
     /* requests */

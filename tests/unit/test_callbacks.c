@@ -19,14 +19,19 @@ typedef struct fixture {
     dlt_logs logs;
     char file[4096];
     int64_t file_bytes; /* -1: there is none */
+    bool unknown;       /* the file cannot be looked at */
     char asked[512];    /* what was asked for since the last event: "0:stop 1:save " */
 } fixture;
 
-static int64_t file_size(void *context, const char *path)
+static bool file_size(void *context, const char *path, int64_t *size, dlt_diag *diag)
 {
     const fixture *f = context;
     assert_non_null(strstr(path, "log.csv"));
-    return f->file_bytes;
+    *size = f->file_bytes;
+    if (f->unknown) {
+        dlt_fail(diag, DLT_E_OUTPUT, (dlt_pos){0}, "cannot look at '%s'", path);
+    }
+    return !f->unknown;
 }
 
 static dlt_status act(void *context, int index, const dlt_callback_io *io, dlt_diag *diag)
@@ -134,6 +139,27 @@ static void csv_can_be_continued(void **state)
     end_epoch(&f, 0, (const char *const[]){"loss", "val_loss", NULL}, (double[]){0.5, 2});
     assert_string_equal(f.file, "epoch,loss,val_loss\r\n0,0.5,2.0\r\n");
     close_fixture(&f);
+}
+
+/* No answer of the disk is neither an empty nor a missing file: nothing may be written over. */
+static void csv_writes_nothing_over_a_file_it_cannot_look_at(void **state)
+{
+    static const dlt_callback_event events[] = {DLT_EVENT_TRAIN_BEGIN, DLT_EVENT_EPOCH_END};
+    fixture f;
+    bool stop;
+    (void)state;
+    for (size_t i = 0; i < DLT_COUNT(events); i++) {
+        open_fixture(&f, "[{CSVLogger: {filename: log.csv, append: true}}]");
+        fire(&f, DLT_EVENT_TRAIN_BEGIN);
+        end_epoch(&f, 0, (const char *const[]){"loss", NULL}, (double[]){1});
+        const int64_t bytes = f.file_bytes;
+        f.unknown = true;
+        f.asked[0] = '\0';
+        assert_int_equal(dlt_callback_set_run(f.set, events[i], &f.io, act, &f, &stop), DLT_E_OUTPUT);
+        assert_string_equal(f.asked, "");
+        assert_int_equal(f.file_bytes, bytes);
+        close_fixture(&f);
+    }
 }
 
 static void csv_quotes_where_it_must(void **state)
@@ -357,6 +383,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(csv_is_what_python_writes),
         cmocka_unit_test(csv_can_be_continued),
+        cmocka_unit_test(csv_writes_nothing_over_a_file_it_cannot_look_at),
         cmocka_unit_test(csv_quotes_where_it_must),
         cmocka_unit_test(a_table_of_rates_is_followed),
         cmocka_unit_test(a_rate_that_is_lowered_is_seen_by_the_next),

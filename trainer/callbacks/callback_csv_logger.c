@@ -131,7 +131,10 @@ static void append_line(dlt_buf *out, const dlt_callback_state *state, const dlt
 static void train_begin(const dlt_item *item, dlt_callback_state *state, dlt_callback_io *io)
 {
     const csv_params *p = item->params;
-    const int64_t size = p->append ? io->file_size(io->context, p->filename) : -1;
+    int64_t size = -1;
+    if (p->append && !io->file_size(io->context, p->filename, &size, io->diag)) {
+        return;
+    }
     state->integer[OFFSET] = size > 0 ? size : 0;
     state->integer[HEADER_DONE] = size > 0;
     if (size <= 0) { /* the file is there, empty, from now on */
@@ -145,7 +148,10 @@ static void epoch_end(const dlt_item *item, dlt_callback_state *state, dlt_callb
     if (state->integer[COLUMNS_KNOWN] == 0 && !choose_columns(item, state, io)) {
         return;
     }
-    const int64_t size = io->file_size(io->context, p->filename);
+    int64_t size;
+    if (!io->file_size(io->context, p->filename, &size, io->diag)) {
+        return;
+    }
     if (size < state->integer[OFFSET]) { /* a gap would be filled with NULs */
         dlt_warn(io->diag, item->pos, size < 0 ? "CSVLogger: '%s' is gone, and with it the rows of earlier epochs"
                                                : "CSVLogger: '%s' has lost rows of earlier epochs",
