@@ -21,6 +21,7 @@ typedef struct dlt_device_options {
     bool pin;          /* CPU: bind threads to processors */
     const char *isa;   /* CPU: "avx512", "avx2", "plain"; NULL: the best there is, or DLTRAIN_ISA */
     bool reference;    /* only reference kernels */
+    const char *prefer; /* kernels with this in their names are taken wherever they can be, to compare them; NULL: none */
     bool deterministic;
 } dlt_device_options;
 

@@ -72,6 +72,26 @@ static void product_bias_relu(dlt_builder *b, const void *context)
     dlt_output(b, "z", dlt_relu(b, dlt_add(b, dlt_matmul(b, x, y, false, false), bias)));
 }
 
+/* n: batch, size, in, out, kernel, stride; trans_a: dx, trans_b: dw. Operands are made blocked by a layer before and after. */
+static void convolution(dlt_builder *b, const void *context)
+{
+    const work *w = context;
+    const int64_t size = w->n[1], kernel = w->n[4];
+    dlt_window window = {.axes = 2, .size = {kernel, kernel}, .stride = {w->n[5], w->n[5]}, .dilation = {1, 1}};
+    const dlt_shape image = DLT_SHAPE(w->n[0], size, size, w->n[2]);
+    dlt_window_same(&window, &image);
+    dlt_value *x = dlt_input(b, "x", DLT_F32, image), *k = dlt_input(b, "k", DLT_F32, DLT_SHAPE(kernel, kernel, w->n[2], w->n[3]));
+    dlt_value *y = dlt_conv(b, x, k, &window, 1);
+    if (!w->trans_a && !w->trans_b) {
+        dlt_output(b, "y", y);
+        return;
+    }
+    dlt_value *loss = dlt_sum_all(b, dlt_mul(b, y, dlt_input(b, "dy", DLT_F32, dlt_shape_of(y)))), *grad = NULL;
+    dlt_value *const wrt[] = {w->trans_a ? x : k};
+    dlt_gradients(b, loss, wrt, 1, &grad);
+    dlt_output(b, "grad", grad);
+}
+
 static void adam(dlt_builder *b, const void *context)
 {
     const work *w = context;
@@ -142,6 +162,35 @@ static const work all[] = {
     {"gpt mlp dw", product, {384, 1536, 2048}, true, false},
     {"gpt mlp dx", product, {2048, 384, 1536}, false, true},
     {"square 1024", product, {1024, 1024, 1024}, false, false},
+    {"conv 3x3/1 64-64 32", convolution, {128, 32, 64, 64, 3, 1}, false, false},
+    {"conv 3x3/1 64-64 32 dx", convolution, {128, 32, 64, 64, 3, 1}, true, false},
+    {"conv 3x3/1 64-64 32 dw", convolution, {128, 32, 64, 64, 3, 1}, false, true},
+    {"conv 3x3/1 128-128 16", convolution, {128, 16, 128, 128, 3, 1}, false, false},
+    {"conv 3x3/1 128-128 16 dx", convolution, {128, 16, 128, 128, 3, 1}, true, false},
+    {"conv 3x3/1 128-128 16 dw", convolution, {128, 16, 128, 128, 3, 1}, false, true},
+    {"conv 3x3/1 256-256 8", convolution, {128, 8, 256, 256, 3, 1}, false, false},
+    {"conv 3x3/1 256-256 8 dx", convolution, {128, 8, 256, 256, 3, 1}, true, false},
+    {"conv 3x3/1 256-256 8 dw", convolution, {128, 8, 256, 256, 3, 1}, false, true},
+    {"conv 3x3/1 512-512 4", convolution, {128, 4, 512, 512, 3, 1}, false, false},
+    {"conv 3x3/1 512-512 4 dx", convolution, {128, 4, 512, 512, 3, 1}, true, false},
+    {"conv 3x3/1 512-512 4 dw", convolution, {128, 4, 512, 512, 3, 1}, false, true},
+    {"conv 3x3/2 64-128 32", convolution, {128, 32, 64, 128, 3, 2}, false, false},
+    {"conv 3x3/2 64-128 32 dx", convolution, {128, 32, 64, 128, 3, 2}, true, false},
+    {"conv 3x3/2 64-128 32 dw", convolution, {128, 32, 64, 128, 3, 2}, false, true},
+    {"conv 3x3/2 128-256 16", convolution, {128, 16, 128, 256, 3, 2}, false, false},
+    {"conv 3x3/2 128-256 16 dx", convolution, {128, 16, 128, 256, 3, 2}, true, false},
+    {"conv 3x3/2 128-256 16 dw", convolution, {128, 16, 128, 256, 3, 2}, false, true},
+    {"conv 3x3/2 256-512 8", convolution, {128, 8, 256, 512, 3, 2}, false, false},
+    {"conv 3x3/2 256-512 8 dx", convolution, {128, 8, 256, 512, 3, 2}, true, false},
+    {"conv 3x3/2 256-512 8 dw", convolution, {128, 8, 256, 512, 3, 2}, false, true},
+    {"conv 1x1/2 64-128 32", convolution, {128, 32, 64, 128, 1, 2}, false, false},
+    {"conv 1x1/2 64-128 32 dx", convolution, {128, 32, 64, 128, 1, 2}, true, false},
+    {"conv 1x1/2 64-128 32 dw", convolution, {128, 32, 64, 128, 1, 2}, false, true},
+    {"conv 3x3/1 3-64 32", convolution, {128, 32, 3, 64, 3, 1}, false, false},
+    {"conv 3x3/1 3-64 32 dw", convolution, {128, 32, 3, 64, 3, 1}, false, true},
+    {"conv 3x3/1 16-16 32", convolution, {128, 32, 16, 16, 3, 1}, false, false},
+    {"conv 3x3/1 16-16 32 dx", convolution, {128, 32, 16, 16, 3, 1}, true, false},
+    {"conv 3x3/1 16-16 32 dw", convolution, {128, 32, 16, 16, 3, 1}, false, true},
     {"scalar program", scalar, {1}, false, false},
     {"adam 100k", adam, {100000}, false, false},
     {"adam 5M", adam, {5000000}, false, false},

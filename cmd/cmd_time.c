@@ -13,7 +13,7 @@ typedef struct time_options {
     dlt_opt_int steps, batch;
     int format;
     bool no_fusion, whole;
-    const char *weights;
+    const char *weights, *prefer;
     dlt_device_flags device;
     dlt_strings overrides;
 } time_options;
@@ -28,6 +28,8 @@ static const dlt_flag flags[] = {
     DLT_SWITCH(time_options, whole, "whole", 'w', "whole steps only: no layers, no comparison with one thread"),
     DLT_TEXT(time_options, weights, "weights", '\0', DLT_FLAG_FILE, "FILE",
              "start from these weights: a checkpoint, a run, or a file that Keras saved"),
+    DLT_TEXT(time_options, prefer, "prefer", '\0', DLT_FLAG_TEXT, "KERNEL",
+             "take kernels with this in their names wherever they can run"),
     DLT_SWITCH(time_options, no_fusion, "no-fusion", '\0', "without fusion"),
     DLT_DEVICE_FLAGS(time_options, device),
     DLT_OVERRIDES(time_options, overrides),
@@ -121,9 +123,9 @@ static int count_costly(const line *lines, int count, bool *taken)
 static void put_share(dlt_buf *out, double flops, double seconds, double peak)
 {
     if (seconds > 0 && peak > 0 && flops / seconds >= 0.0005 * peak) {
-        dlt_buf_printf(out, " %6.1f %%", 100 * flops / seconds / peak);
+        dlt_buf_printf(out, " %5.1f %%", 100 * flops / seconds / peak);
     } else {
-        dlt_buf_printf(out, " %8s", "");
+        dlt_buf_printf(out, " %7s", "");
     }
 }
 
@@ -136,7 +138,7 @@ static dlt_status put_layers(const dlt_timing *t, dlt_arena *arena, dlt_buf *out
         return dlt_fail_memory(diag);
     }
     const int count = gather(t, lines), few = count_costly(lines, count, costly);
-    dlt_buf_printf(out, "%-*s %7s %7s %7s %7s %8s line  kernel\n", COLUMNS, "layer", "forward", "backward", "update", "GFLOP",
+    dlt_buf_printf(out, "%-*s %7s %7s %7s %7s line  kernel\n", COLUMNS, "layer", "forward", "backward", "update",
                    "of peak");
     for (int i = 0; i < count; i++) {
         const line *l = &lines[i];
@@ -153,7 +155,6 @@ static dlt_status put_layers(const dlt_timing *t, dlt_arena *arena, dlt_buf *out
         put_time(out, l->sum.forward);
         put_time(out, l->sum.backward);
         put_time(out, l->sum.update);
-        dlt_buf_printf(out, " %7.3f", l->sum.flops * 1e-9);
         put_share(out, l->sum.flops, seconds, t->peak);
         dlt_buf_printf(out, " %4s%c %s\n", number, costly[i] ? '*' : ' ', l->sum.kernel);
     }
@@ -170,17 +171,17 @@ static dlt_status put_text(const dlt_timing *t, double alone, int threads, dlt_a
     put_time(out, t->step);
     dlt_buf_string(out, " (median)   fastest");
     put_time(out, t->fastest);
-    dlt_buf_printf(out, "   waiting for data %.1f %%", 100 * t->waiting);
+    dlt_buf_printf(out, "   waiting for data %.1f %%\n", 100 * t->waiting);
     if (t->peak > 0) {
-        dlt_buf_printf(out, "   %.1f %% of the peak of %.0f GFLOP/s", 100 * t->flops / t->step / t->peak, t->peak * 1e-9);
+        dlt_buf_printf(out, "%.3f GFLOP, %.1f %% of the peak of %.0f GFLOP/s", t->flops * 1e-9, 100 * t->flops / t->step / t->peak,
+                       t->peak * 1e-9);
+        if (alone > 0) {
+            dlt_buf_printf(out, "; %d threads %.2fx", threads, alone / t->step);
+        }
+        dlt_buf_char(out, '\n');
     }
-    dlt_buf_char(out, '\n');
-    dlt_buf_printf(out, "in %lld steps: %lld allocations, %lld waits; %lld launches a step", (long long)t->steps,
+    dlt_buf_printf(out, "in %lld steps: %lld allocations, %lld waits; %lld launches a step\n", (long long)t->steps,
                    (long long)t->allocations, (long long)t->futex_calls, (long long)t->launches);
-    if (alone > 0) {
-        dlt_buf_printf(out, "; %d threads %.2fx", threads, alone / t->step);
-    }
-    dlt_buf_char(out, '\n');
     return DLT_OK;
 }
 
@@ -237,6 +238,7 @@ static dlt_status time_with(const dlt_command_call *call, const dlt_run_spec *sp
     session_options.no_fusion = o->no_fusion;
     session_options.batch = o->batch.set ? o->batch.value : 0;
     session_options.threads = threads;
+    session_options.prefer = o->prefer;
     DLT_TRY(dlt_session_open(spec, &session_options, session, call->diag));
     return dlt_time_steps(*session, options, t, call->diag);
 }

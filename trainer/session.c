@@ -327,6 +327,7 @@ static dlt_status engine_for(dlt_session *s, const dlt_session_options *o, const
                              .threads = o->threads,
                              .pin = o->pin,
                              .isa = o->isa,
+                             .prefer = o->prefer,
                              .reference = o->reference || spec->kernels == DLT_KERNELS_REFERENCE,
                              .deterministic = spec->deterministic};
     options.real = o->real;

@@ -20,6 +20,7 @@ typedef struct dlt_session_options {
     bool pin, plain, no_fusion;
     bool reference; /* kernels: reference, whatever the spec says */
     const char *isa;
+    const char *prefer; /* kernels to take wherever they can be */
     dlt_dtype real; /* F32 unless told */
     int64_t batch;  /* of training; 0: the spec's */
     const atomic_int *stop;

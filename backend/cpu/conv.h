@@ -14,5 +14,7 @@ dlt_conv_geometry dlt_conv_geometry_of(const dlt_conv_attrs *attrs, const dlt_sh
 
 /** Why the blocked kernels cannot run a CONV, CONV_DX or CONV_DW in any layout; NULL: they can. */
 const char *dlt_conv_blocked_decline(const dlt_node *node);
+/** The same, and why not with the layouts that its operands have. */
+const char *dlt_conv_blocked_layouts_decline(const dlt_node *node);
 
 #endif

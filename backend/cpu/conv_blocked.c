@@ -143,9 +143,8 @@ static bool is_row_major(const dlt_value *v)
     return v->layout.kind == DLT_LAYOUT_ROW_MAJOR;
 }
 
-static const char *declines(const dlt_cpu_query *query)
+const char *dlt_conv_blocked_layouts_decline(const dlt_node *n)
 {
-    const dlt_node *n = query->node;
     const char *reason = dlt_conv_blocked_decline(n);
     if (reason != NULL) {
         return reason;
@@ -165,8 +164,15 @@ static const char *declines(const dlt_cpu_query *query)
     for (int i = 0; i < n->output_count && n->op != DLT_OP_CONV_DW; i++) {
         fits = fits && is_blocked(n->outputs[i]);
     }
-    if (!fits) {
-        return "needs blocked layouts";
+    return fits ? NULL : "needs blocked layouts";
+}
+
+static const char *declines(const dlt_cpu_query *query)
+{
+    const dlt_node *n = query->node;
+    const char *reason = dlt_conv_blocked_layouts_decline(n);
+    if (reason != NULL) {
+        return reason;
     }
     if (n->epilogue != NULL) {
         return n->epilogue->compute != DLT_F32 ? "the epilogue computes in another type"
@@ -524,26 +530,39 @@ static void inside(int64_t place, int64_t stride, int64_t in, int64_t out, int64
     *count = end > start ? end - start : 0;
 }
 
+/* Rows of the result that go through all places of the window together: so few that they and their input stay in the first-level cache. */
+static int64_t dw_rows(const dlt_conv_geometry *g)
+{
+    enum { CACHE_BYTES = 24 << 10 };
+    const int64_t pixel = BLOCK * (int64_t)sizeof(float), reach = (g->size[1] - 1) * g->dilation[1] * g->in[2] * pixel;
+    const int64_t row = (g->out[2] + g->stride[1] * g->in[2]) * pixel;
+    return at_least(1, (CACHE_BYTES - reach) / row);
+}
+
 static void dw_blocks(const dlt_cpu_call *call, const prepared *p, float *sums, int64_t f, int64_t image, int64_t end)
 {
     const dlt_conv_geometry *g = &p->g;
-    const int64_t kh = g->size[1], kw = g->size[2], places = kh * kw;
+    const int64_t kh = g->size[1], kw = g->size[2], places = kh * kw, chunk = dw_rows(g);
     float *acc = sums + f * p->in_blocks * places * BLOCK * BLOCK;
     memset(acc, 0, (size_t)(p->in_blocks * places * BLOCK * BLOCK) * sizeof *acc);
     for (; image < end; image++) {
         const float *dy = (const float *)call->in[1] + (image * p->out_blocks + f) * g->out[1] * g->out[2] * BLOCK;
         for (int64_t c = 0; c < p->in_blocks; c++) {
             const float *x = (const float *)call->in[0] + (image * p->in_blocks + c) * g->in[1] * g->in[2] * BLOCK;
-            for (int64_t k = 0; k < places; k++) {
-                const int64_t h = k / kw * g->dilation[1] - g->before[1], w = k % kw * g->dilation[2] - g->before[2];
-                int64_t row, rows, column, columns;
-                inside(h, g->stride[1], g->in[1], g->out[1], &row, &rows);
-                inside(w, g->stride[2], g->in[2], g->out[2], &column, &columns);
-                if (rows > 0 && columns > 0) {
-                    const int64_t from = (row * g->stride[1] + h) * g->in[2] + column * g->stride[2] + w;
-                    p->simd->conv->dw_block(acc + (c * places + k) * BLOCK * BLOCK, BLOCK, BLOCK, x + from * BLOCK,
-                                            g->stride[2] * BLOCK, g->stride[1] * g->in[2] * BLOCK,
-                                            dy + (row * g->out[2] + column) * BLOCK, g->out[2] * BLOCK, columns, rows);
+            for (int64_t top = 0; top < g->out[1]; top += chunk) {
+                for (int64_t k = 0; k < places; k++) {
+                    const int64_t h = k / kw * g->dilation[1] - g->before[1], w = k % kw * g->dilation[2] - g->before[2];
+                    int64_t first, rows, column, columns;
+                    inside(h, g->stride[1], g->in[1], g->out[1], &first, &rows);
+                    inside(w, g->stride[2], g->in[2], g->out[2], &column, &columns);
+                    const int64_t row = at_least(first, top);
+                    rows = at_most(first + rows, top + chunk) - row;
+                    if (rows > 0 && columns > 0) {
+                        const int64_t from = (row * g->stride[1] + h) * g->in[2] + column * g->stride[2] + w;
+                        p->simd->conv->dw_block(acc + (c * places + k) * BLOCK * BLOCK, BLOCK, BLOCK, x + from * BLOCK,
+                                                g->stride[2] * BLOCK, g->stride[1] * g->in[2] * BLOCK,
+                                                dy + (row * g->out[2] + column) * BLOCK, g->out[2] * BLOCK, columns, rows);
+                    }
                 }
             }
         }

@@ -11,12 +11,11 @@
 
 #include <cblas.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE_BYTES = 4096, CACHE_LINE = 64 };
+enum { PAGE_BYTES = 4096 };
 
 struct dlt_device {
     dlt_pool *pool;
@@ -40,11 +39,6 @@ typedef struct section {
     int64_t tasks;
 } section;
 
-/* Next task of a thread's share; on a line of its own. */
-typedef struct counter {
-    _Alignas(CACHE_LINE) atomic_int_fast64_t next;
-} counter;
-
 struct dlt_program {
     dlt_device *device;
     dlt_memory *memory;
@@ -55,9 +49,7 @@ struct dlt_program {
     int bound_slot;
     section *sections;
     int section_count;
-    counter *counters; /* sections x threads */
-    atomic_bool stopped;    /* a guard found something that is not finite */
-    atomic_int stopped_at;  /* the section it stands in; INT_MAX: none stopped */
+    atomic_bool stopped; /* a guard found something that is not finite */
     atomic_int_fast64_t nodes_run;
 };
 
@@ -97,6 +89,7 @@ static dlt_status open_cpu(const dlt_device_options *options, dlt_device **out, 
                                             strerror(error));
     }
     dlt_cpu_target_init(&device->target, isa, options->reference);
+    device->target.prefer = options->prefer;
     openblas_set_num_threads(1); /* tiles are shared out by our own pool (decisions 21) */
     *out = device;
     return DLT_OK;
@@ -127,8 +120,9 @@ static int blas_name_length(const char *config)
 static void identity(const dlt_device *device, dlt_buf *out)
 {
     const char *config = openblas_get_config();
-    dlt_buf_printf(out, "cpu %s%s, %.*s %s, libc %s", dlt_isa_name(device->target.isa),
-                   device->target.reference ? " reference" : "", blas_name_length(config), config,
+    dlt_buf_printf(out, "cpu %s%s%s%s, %.*s %s, libc %s", dlt_isa_name(device->target.isa),
+                   device->target.reference ? " reference" : "", device->target.prefer != NULL ? " prefers " : "",
+                   device->target.prefer != NULL ? device->target.prefer : "", blas_name_length(config), config,
                    openblas_get_corename(), dlt_libc_version());
 }
 
@@ -136,29 +130,35 @@ static void identity(const dlt_device *device, dlt_buf *out)
 
 typedef struct spins {
     const dlt_simd *simd;
-    int64_t rounds;
+    int threads;
     _Atomic double ops; /* of one thread */
 } spins;
 
-static void spin_on(void *context, int rank)
+static int64_t spin_tasks(void *context, int stage)
 {
+    (void)stage;
+    return ((const spins *)context)->threads;
+}
+
+static void spin_on(void *context, int stage, int64_t task, int rank)
+{
+    enum { ROUNDS = 100000 };
     spins *s = context;
-    const double ops = s->simd->gemm->spin(s->rounds);
-    if (rank == 0) {
-        s->ops = ops;
-    }
+    (void)stage, (void)task, (void)rank;
+    s->ops = s->simd->gemm->spin(ROUNDS);
 }
 
 /* All threads do nothing but fused multiply-adds; the best of a few tries. */
 static double peak(dlt_device *device)
 {
     enum { TRIES = 5 };
-    spins s = {.simd = dlt_simd_of(device->target.isa), .rounds = 100000};
+    spins s = {.simd = dlt_simd_of(device->target.isa), .threads = dlt_pool_size(device->pool)};
+    const dlt_pool_job job = {.stages = 1, .tasks = spin_tasks, .task = spin_on, .context = &s};
     double best = 0;
     for (int i = 0; i < TRIES; i++) {
         const int64_t start = dlt_clock_ns();
-        dlt_pool_run(device->pool, spin_on, &s);
-        const double rate = s.ops * dlt_pool_size(device->pool) / dlt_seconds_since(start);
+        dlt_pool_run(device->pool, &job);
+        const double rate = s.ops * s.threads / dlt_seconds_since(start);
         best = rate > best ? rate : best;
     }
     return best;
@@ -369,46 +369,23 @@ static void run_alone(dlt_program *p, const section *at, void *scratch)
     }
 }
 
-/* A thread's share first, in order; then what is left of the others': no thread waits while there is work. */
-static void run_shared(dlt_program *p, const section *at, counter *counters, int rank, int threads, void *scratch)
+/* ---- a program as a job of the pool: its sections are the stages ---- */
+
+static int64_t section_tasks(void *context, int stage)
 {
-    const dlt_cpu_step *s = &p->steps.list[at->first_step];
-    for (int i = 0; i < threads; i++) {
-        const int owner = (rank + i) % threads;
-        const int64_t first = at->tasks * owner / threads, end = at->tasks * (owner + 1) / threads;
-        for (;;) {
-            const int64_t task = first + atomic_fetch_add_explicit(&counters[owner].next, 1, memory_order_relaxed);
-            if (task >= end) {
-                break;
-            }
-            run_phase(p, s, at->phase, task, scratch);
-        }
-    }
+    const dlt_program *p = context;
+    return atomic_load_explicit(&p->stopped, memory_order_relaxed) ? -1 : p->sections[stage].tasks;
 }
 
-static void run_rank(void *context, int rank)
+static void section_task(void *context, int stage, int64_t task, int rank)
 {
     dlt_program *p = context;
-    const int threads = dlt_pool_size(p->device->pool);
+    const section *at = &p->sections[stage];
     void *scratch = p->memory->scratch + (int64_t)rank * DLT_CPU_SCRATCH_BYTES;
-    for (int i = 0; i < p->section_count; i++) {
-        const section *at = &p->sections[i];
-        if (at->tasks > 1) {
-            run_shared(p, at, p->counters + (ptrdiff_t)i * threads, rank, threads, scratch);
-        } else if (rank == 0) {
-            run_alone(p, at, scratch);
-            if (atomic_load_explicit(&p->stopped, memory_order_relaxed)) {
-                atomic_store_explicit(&p->stopped_at, i, memory_order_relaxed);
-            }
-        }
-        if (i + 1 < p->section_count) {
-            dlt_pool_barrier(p->device->pool);
-        }
-        /* Set before the barrier, so every thread sees it here. A thread that is late may see a stop in the next section,
-         * too: it has to go there, as the others wait for it at that section's barrier. */
-        if (atomic_load_explicit(&p->stopped_at, memory_order_relaxed) <= i) {
-            return;
-        }
+    if (at->tasks == 1) {
+        run_alone(p, at, scratch);
+    } else {
+        run_phase(p, &p->steps.list[at->first_step], at->phase, task, scratch);
     }
 }
 
@@ -426,7 +403,6 @@ static void bind_slot(dlt_program *p, int slot)
 static void program_destroy(dlt_program *program)
 {
     if (program != NULL) {
-        dlt_free(program->counters);
         dlt_arena_destroy(program->arena);
         dlt_free(program);
     }
@@ -471,11 +447,6 @@ static dlt_status program_create(dlt_device *device, dlt_memory *memory, const d
     if (status == DLT_OK && !make_sections(p)) {
         status = dlt_fail_memory(diag);
     }
-    if (status == DLT_OK) {
-        const size_t count = (size_t)p->section_count * (size_t)dlt_pool_size(device->pool);
-        p->counters = dlt_alloc_aligned(CACHE_LINE, count * sizeof *p->counters);
-        status = p->counters != NULL ? DLT_OK : dlt_fail_memory(diag);
-    }
     if (status != DLT_OK) {
         program_destroy(p);
         return status;
@@ -487,14 +458,10 @@ static dlt_status program_create(dlt_device *device, dlt_memory *memory, const d
 static dlt_status run_program(dlt_program *program, int slot, dlt_diag *diag)
 {
     (void)diag;
-    const size_t count = (size_t)program->section_count * (size_t)dlt_pool_size(program->device->pool);
     bind_slot(program, slot);
-    for (size_t i = 0; i < count; i++) {
-        atomic_store_explicit(&program->counters[i].next, 0, memory_order_relaxed);
-    }
     atomic_store_explicit(&program->stopped, false, memory_order_relaxed);
-    atomic_store_explicit(&program->stopped_at, INT_MAX, memory_order_relaxed);
-    dlt_pool_run(program->device->pool, run_rank, program);
+    const dlt_pool_job job = {.stages = program->section_count, .tasks = section_tasks, .task = section_task, .context = program};
+    dlt_pool_run(program->device->pool, &job);
     return DLT_OK;
 }
 
@@ -506,24 +473,26 @@ static dlt_status finish(dlt_program *program, dlt_run_result *result, dlt_diag 
     return DLT_OK;
 }
 
-/* One phase of one step on all threads. */
-typedef struct one_phase {
+/* One step as a job: its phases are the stages. */
+typedef struct one_step {
     dlt_program *program;
-    section at;
-} one_phase;
+    const dlt_cpu_step *step;
+} one_step;
 
-static void run_one_phase(void *context, int rank)
+static int64_t phase_tasks(void *context, int stage)
 {
-    const one_phase *one = context;
-    dlt_program *p = one->program;
-    void *scratch = p->memory->scratch + (int64_t)rank * DLT_CPU_SCRATCH_BYTES;
-    run_shared(p, &one->at, p->counters, rank, dlt_pool_size(p->device->pool), scratch);
+    return tasks_of(((const one_step *)context)->step, stage);
+}
+
+static void phase_task(void *context, int stage, int64_t task, int rank)
+{
+    const one_step *one = context;
+    run_phase(one->program, one->step, stage, task, one->program->memory->scratch + (int64_t)rank * DLT_CPU_SCRATCH_BYTES);
 }
 
 static dlt_status run_nodes(dlt_program *program, int slot, int first, int last, double *seconds, dlt_diag *diag)
 {
     (void)diag;
-    const int threads = dlt_pool_size(program->device->pool);
     bind_slot(program, slot);
     atomic_store_explicit(&program->stopped, false, memory_order_relaxed);
     for (int i = 0; i < program->steps.count; i++) {
@@ -535,13 +504,9 @@ static dlt_status run_nodes(dlt_program *program, int slot, int first, int last,
             break; /* behind a guard that stopped the step nothing may be written */
         }
         const int64_t start = dlt_clock_ns();
-        for (int phase = 0; phase < phases_of(s); phase++) {
-            one_phase one = {program, {.first_step = i, .phase = phase, .phases = 1, .tasks = tasks_of(s, phase)}};
-            for (int k = 0; k < threads; k++) {
-                atomic_store_explicit(&program->counters[k].next, 0, memory_order_relaxed);
-            }
-            dlt_pool_run(program->device->pool, run_one_phase, &one);
-        }
+        one_step one = {program, s};
+        dlt_pool_run(program->device->pool,
+                     &(dlt_pool_job){.stages = phases_of(s), .tasks = phase_tasks, .task = phase_task, .context = &one});
         if (seconds != NULL) {
             seconds[s->node->id - first] += dlt_seconds_since(start);
         }

@@ -10,7 +10,7 @@
 #include "graph/builder.h"
 #include "graph/target.h"
 
-enum { DLT_CPU_MAX_PHASES = 4, DLT_CPU_SCRATCH_BYTES = 512 << 10 };
+enum { DLT_CPU_MAX_PHASES = 4, DLT_CPU_SCRATCH_BYTES = 1280 << 10 };
 
 typedef enum dlt_isa { DLT_ISA_PLAIN, DLT_ISA_AVX2, DLT_ISA_AVX512 } dlt_isa;
 const char *dlt_isa_name(dlt_isa isa);
@@ -70,6 +70,7 @@ typedef struct dlt_cpu_target {
     dlt_target target;
     dlt_isa isa;
     bool reference;
+    const char *prefer; /* kernels with this in their names come first; NULL: none */
 } dlt_cpu_target;
 void dlt_cpu_target_init(dlt_cpu_target *target, dlt_isa isa, bool reference);
 

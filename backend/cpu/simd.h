@@ -85,6 +85,25 @@ typedef struct dlt_conv_ops {
                      int64_t x_row, const float *dy, int64_t dy_row, int64_t pixels, int64_t lines);
 } dlt_conv_ops;
 
+/** Rows [top, bottom) and columns [left, right) of a tile of 6 x 6 that lie inside the input; zeros stand for the others. */
+typedef struct dlt_winograd_place {
+    int64_t top, bottom, left, right;
+} dlt_winograd_place;
+
+/** Transforms of F(4 x 4, 3 x 3) for a block of channels (simd/winograd.c). Points of a transformed tile lie *_point floats apart. */
+typedef struct dlt_winograd_ops {
+    /** 36 points of 6 x 6 pixels of the input; x: the pixel at row 0 and column 0, which is read only if it is there. */
+    void (*input)(float *v, int64_t v_point, const float *x, int64_t x_row, const dlt_winograd_place *place);
+    /** rows x columns pixels, at most 4 x 4, from 36 points. */
+    void (*output)(float *y, int64_t y_row, int64_t rows, int64_t columns, const float *m, int64_t m_point);
+    /** 36 points of rows x columns pixels of the result's gradient. */
+    void (*gradient)(float *v, int64_t v_point, const float *dy, int64_t dy_row, int64_t rows, int64_t columns);
+    /** 36 points of 9 places of the kernel, w_place apart (below zero: turned round). */
+    void (*kernel)(float *u, int64_t u_point, const float *w, int64_t w_place);
+    /** 9 places of the kernel's gradient from the gradients of 36 points. */
+    void (*weights)(float *w, int64_t w_place, const float *u, int64_t u_point);
+} dlt_winograd_ops;
+
 /** Cells of a window as they are met at each of `pixels` positions in a row of the result. */
 typedef struct dlt_pool_row {
     int64_t pixels, channels;
@@ -145,6 +164,7 @@ typedef struct dlt_simd {
     const dlt_reducers *reduce[DLT_COMPUTE_COUNT];
     const dlt_gemm_ops *gemm;
     const dlt_conv_ops *conv;
+    const dlt_winograd_ops *winograd;
     const dlt_pool_ops *pool;
     const dlt_norm_ops *norm;
 } dlt_simd;

@@ -73,7 +73,8 @@ static dlt_status choose(const dlt_cpu_target *target, const dlt_cpu_query *quer
         const char *reason = target->reference ? "kernels: reference" : refusal(k, query, row_major);
         candidates[count] = (dlt_candidate){.name = k->name, .reason = reason};
         kernels[count] = k;
-        if (reason == NULL && k->cost == NULL) {
+        const bool preferred = target->prefer != NULL && strstr(k->name, target->prefer) != NULL;
+        if (reason == NULL && (k->cost == NULL || preferred)) {
             best = decided ? best : count;
             decided = true;
         } else if (reason == NULL) {

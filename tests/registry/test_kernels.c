@@ -30,6 +30,7 @@ typedef struct kernel_case {
     double tolerance;
     double low, high; /* of inputs; both 0: -1 and 1 */
     test_build *build;
+    const char *prefer; /* kernels that are meant, whatever their cost; NULL: those that are chosen */
 } kernel_case;
 
 static void fill_inputs(test_program *t, const kernel_case *c)
@@ -91,7 +92,7 @@ static void check_case(const kernel_case *c)
     double **truth = outputs_of(c, &(test_options){.reference = true, .real = DLT_F64, .batch = 4});
     for (int isa = 0; isa <= (int)dlt_isa_best(); isa++) {
         const char *name = dlt_isa_name((dlt_isa)isa);
-        const test_options plain = {.isa = name, .batch = 4};
+        const test_options plain = {.isa = name, .batch = 4, .prefer = c->prefer};
         test_program *t = test_compile(c->build, c, &plain);
         size_t bytes = 0, other_bytes = 0;
         fill_inputs(t, c);
@@ -117,7 +118,7 @@ static void check_case(const kernel_case *c)
         test_release(t);
         for (int way = 0; way < 5; way++) { /* 1: unfused and without reuse of memory; else more threads */
             const test_options options = {
-                .isa = name, .batch = 4, .threads = way == 1 ? 1 : way + 1, .no_fuse = way == 1, .no_reuse = way == 1};
+                .isa = name, .prefer = c->prefer, .batch = 4, .threads = way == 1 ? 1 : way + 1, .no_fuse = way == 1, .no_reuse = way == 1};
             t = test_compile(c->build, c, &options);
             fill_inputs(t, c);
             test_run(t);
@@ -411,6 +412,62 @@ static void random_convolution(dlt_builder *b, const void *context)
     dlt_output(b, "dx", grads[0]);
     dlt_output(b, "dkernel", grads[1]);
     dlt_output(b, "db", grads[2]);
+}
+
+/* Stride 1, 3 x 3: what Winograd takes, with every kind of edge. 192 channels are so many that its phases are apart. */
+static void random_winograd(dlt_builder *b, const void *context)
+{
+    const kernel_case *c = context;
+    draw d = {c->seed, 0};
+    static const int64_t channels[] = {16, 32, 64, 80, 192};
+    const int64_t in = channels[pick(&d, 0, 4)], out = in == 192 ? 192 : channels[pick(&d, 0, 3)];
+    const dlt_shape image = DLT_SHAPE(pick(&d, 1, 5), pick(&d, 3, 14), pick(&d, 3, 30), in);
+    dlt_window w = {.axes = 2, .size = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}};
+    for (int i = 0; i < 2; i++) {
+        w.before[i] = pick(&d, 0, 2);
+        w.after[i] = pick(&d, 0, 2);
+    }
+    dlt_value *x = dlt_input(b, "x", dlt_real(b), image), *k = dlt_input(b, "kernel", dlt_real(b), DLT_SHAPE(3, 3, in, out));
+    dlt_value *y = dlt_conv(b, x, k, &w, 1);
+    if (pick(&d, 0, 1) == 0) {
+        y = dlt_relu(b, dlt_add(b, y, dlt_input(b, "bias", dlt_real(b), DLT_SHAPE(out))));
+    }
+    dlt_output(b, "y", y);
+    dlt_value *loss = dlt_sum_all(b, dlt_mul(b, y, dlt_input(b, "dy", dlt_real(b), dlt_shape_of(y))));
+    dlt_value *const wrt[] = {x, k};
+    dlt_value *grads[2];
+    dlt_gradients(b, loss, wrt, 2, grads);
+    dlt_output(b, "dx", grads[0]);
+    dlt_output(b, "dkernel", grads[1]);
+}
+
+/* How many nodes of an op run on a kernel of this name. */
+static int nodes_on(const test_program *t, dlt_op op, const char *kernel)
+{
+    int count = 0;
+    for (int i = 0; i < t->graph->node_count; i++) {
+        const dlt_node *n = t->graph->nodes[i];
+        const dlt_choice *choice = n->choice;
+        count += n->op == op && strcmp(choice->candidates[choice->taken].name, kernel) == 0;
+    }
+    return count;
+}
+
+static void winograd_matches_the_reference(void **state)
+{
+    (void)state;
+    kernel_case c = {"winograd", 0, 1e-3, 0, 0, random_winograd, "winograd"}; /* sums of up to 1,728 products, of which an element may be a small rest */
+    int convolutions = 0, dx = 0, dw = 0;
+    check_many(c, 30);
+    for (uint64_t i = 0; i < 30; i++) {
+        c.seed = seed + i;
+        test_program *t = test_compile(random_winograd, &c, &(test_options){.batch = 4, .prefer = c.prefer});
+        convolutions += nodes_on(t, DLT_OP_CONV, "conv_winograd");
+        dx += nodes_on(t, DLT_OP_CONV_DX, "conv_dx_winograd");
+        dw += nodes_on(t, DLT_OP_CONV_DW, "conv_dw_winograd");
+        test_release(t);
+    }
+    assert_true(convolutions == 30 && dx == 30 && dw == 30); /* else something else was compared */
 }
 
 static void convolutions_match_the_reference(void **state)
@@ -713,6 +770,7 @@ int main(void)
         cmocka_unit_test(long_reductions_match_the_reference),
         cmocka_unit_test(products_match_the_reference),
         cmocka_unit_test(convolutions_match_the_reference),
+        cmocka_unit_test(winograd_matches_the_reference),
         cmocka_unit_test(pools_match_the_reference),
         cmocka_unit_test(norms_match_the_reference),
         cmocka_unit_test(attention_matches_the_reference),

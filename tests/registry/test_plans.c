@@ -2,6 +2,7 @@
  * that is planted into a memory plan; a steady step allocates nothing. */
 #include "support/program.h"
 
+#include "backend/cpu/kernel.h"
 #include "base/alloc.h"
 
 #include <math.h>
@@ -862,7 +863,7 @@ static void memory_is_what_the_plan_says(void **state)
         test_program *t = test_compile(plan_program, NULL, &(test_options){.threads = threads});
         const dlt_variables *v = t->variables;
         const int64_t parts[] = {v->param_bytes, v->grad_bytes, v->state_bytes, t->plan->transient_bytes, t->plan->input_bytes};
-        int64_t total = threads * (int64_t)(512 << 10);
+        int64_t total = threads * (int64_t)DLT_CPU_SCRATCH_BYTES;
         for (size_t i = 0; i < DLT_COUNT(parts); i++) {
             total += (parts[i] + 4095) / 4096 * 4096;
         }

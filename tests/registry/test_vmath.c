@@ -260,18 +260,13 @@ static void random_numbers_are_those_of_the_generator(void **state)
     }
 }
 
-static void nothing(void *context, int rank)
-{
-    (void)context, (void)rank;
-}
-
 int main(void)
 {
     dlt_pool *pool = dlt_pool_create(1, false);
     if (pool == NULL) {
         return 1;
     }
-    dlt_pool_run(pool, nothing, NULL); /* from here on denormals are flushed, as in all threads that compute */
+    dlt_pool_run(pool, &(dlt_pool_job){.stages = 0}); /* from here on denormals are flushed, as in all threads that compute */
     dlt_pool_destroy(pool);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(functions_keep_their_bounds),

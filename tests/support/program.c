@@ -47,6 +47,7 @@ test_program *test_compile(test_build *build, const void *context, const test_op
                                        .threads = options->threads > 0 ? options->threads : 1,
                                        .isa = options->isa,
                                        .reference = options->reference,
+                                       .prefer = options->prefer,
                                        .deterministic = true};
     check(t, cpu->open(&device, &t->device, t->diag), "open");
     dlt_target target = *cpu->target(t->device);

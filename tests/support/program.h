@@ -30,6 +30,7 @@ typedef struct test_options {
     bool reference; /* only reference kernels */
     int threads;    /* 0: one */
     const char *isa;
+    const char *prefer; /* kernels to take wherever they can be */
     dlt_dtype real; /* F32 or F64 */
     dlt_mode mode;
     uint64_t seed;

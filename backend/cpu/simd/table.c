@@ -3,6 +3,7 @@
 
 extern const dlt_gemm_ops DLT_SIMD(gemm);
 extern const dlt_conv_ops DLT_SIMD(conv);
+extern const dlt_winograd_ops DLT_SIMD(winograd);
 extern const dlt_pool_ops DLT_SIMD(pool);
 extern const dlt_norm_ops DLT_SIMD(norm);
 extern const dlt_simd DLT_SIMD(table);
@@ -15,6 +16,7 @@ const dlt_simd DLT_SIMD(table) = {
     .shape = {&DLT_SIMD(shape_f32), &DLT_SIMD(shape_f64), &DLT_SIMD(shape_i64)},
     .gemm = &DLT_SIMD(gemm),
     .conv = &DLT_SIMD(conv),
+    .winograd = &DLT_SIMD(winograd),
     .pool = &DLT_SIMD(pool),
     .norm = &DLT_SIMD(norm),
     .reduce = {&DLT_SIMD(reduce_f32), &DLT_SIMD(reduce_f64), &DLT_SIMD(reduce_i64)},
