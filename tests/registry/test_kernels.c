@@ -691,6 +691,26 @@ static void recurrence_matches_the_reference(void **state)
     check_many((kernel_case){"recurrence", 0, 2e-4, 0, 0, random_recurrence}, 60);
 }
 
+/* An embedding and its gradient; some numbers lie outside the table. */
+static void random_embedding(dlt_builder *b, const void *context)
+{
+    const kernel_case *c = context;
+    draw d = {c->seed, 0};
+    const int64_t rows = pick(&d, 1, 40), width = pick(&d, 0, 1) == 0 ? pick(&d, 1, 70) : pick(&d, 100, 400);
+    const dlt_dtype type = pick(&d, 0, 1) == 0 ? DLT_I32 : DLT_I64;
+    dlt_value *ids = dlt_input(b, "ids", type, DLT_SHAPE(pick(&d, 1, 9), pick(&d, 1, 200)));
+    dlt_value *table = dlt_input(b, "table", dlt_real(b), DLT_SHAPE(rows, width));
+    dlt_value *x = dlt_input(b, "x", dlt_real(b), DLT_SHAPE(dlt_shape_of(ids).dim[0], dlt_shape_of(ids).dim[1], width));
+    dlt_output(b, "sums", dlt_scatter_add(b, ids, x, rows));
+    dlt_output(b, "rows", dlt_gather(b, table, ids));
+}
+
+static void embeddings_match_the_reference(void **state)
+{
+    (void)state;
+    check_many((kernel_case){"embedding", 0, 1e-5, 0, 30, random_embedding, NULL}, 30);
+}
+
 /* Convolution, batch norm, relu, pool, convolution: as in a residual network. */
 static void norm_in_blocks(dlt_builder *b, const void *context)
 {
@@ -775,6 +795,7 @@ int main(void)
         cmocka_unit_test(norms_match_the_reference),
         cmocka_unit_test(attention_matches_the_reference),
         cmocka_unit_test(recurrence_matches_the_reference),
+        cmocka_unit_test(embeddings_match_the_reference),
         cmocka_unit_test(norms_run_in_blocks),
         cmocka_unit_test(a_network_stays_in_blocks),
     };
