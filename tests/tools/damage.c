@@ -118,9 +118,10 @@ static unsigned char flip(void *context, size_t i)
 static int run_flips(const char *file, const char *folder, uint64_t seed, size_t count)
 {
     flips f = {.path = dlt_scratch_path(folder, "flipped.weights.h5")};
+    unsigned char *whole;
     uint8_t none[DLT_SHA256_BYTES] = {0};
     size_t size = 0, of[256] = {0};
-    f.data = (unsigned char *)dlt_scratch_load(file, &size);
+    f.data = whole = (unsigned char *)dlt_scratch_load(file, &size);
     f.size = size;
     if (look(file, none, f.whole) != WRONG) {
         fprintf(stderr, "damage: '%s' is no whole checkpoint\n", file);
@@ -155,6 +156,9 @@ static int run_flips(const char *file, const char *folder, uint64_t seed, size_t
         }
     }
     printf("]}\n");
+    free(bits);
+    free(results);
+    free(whole);
     return 0;
 }
 
@@ -189,6 +193,17 @@ static void load_victim(victim *v)
         }
     }
     dlt_h5_close(file);
+}
+
+static void free_victims(victim *victims, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < victims[i].regions; k++) {
+            free(victims[i].names[k]);
+        }
+        free(victims[i].data);
+    }
+    free(victims);
 }
 
 /* Numbers of one mutation, in order. */
@@ -556,6 +571,10 @@ static int run_forge(const char *path, const char *config_path, const char *new)
     if (status != DLT_OK) {
         fprintf(stderr, "damage: %s\n", dlt_diag_size(diag) > 0 ? dlt_diag_text(diag, 0) : "failed");
     }
+    dlt_free(config);
+    dlt_checkpoint_close(c);
+    dlt_h5_close(file);
+    dlt_diag_destroy(diag);
     return status == DLT_OK ? 0 : 1;
 }
 
@@ -598,7 +617,10 @@ int main(int argc, char **argv)
         const bool repaired = make_hostile(v, number_of(argv[3]), number, path);
         printf("{\"path\": \"%s\", \"model\": \"%s\", \"rows\": \"%s\", \"repaired\": %s}\n", path, v->model, v->rows,
                repaired ? "true" : "false");
+        free_victims(victims, many);
         return 0;
     }
-    return run_hostile(argv[2], number_of(argv[3]), number_of(argv[4]), number_of(argv[5]), victims, many);
+    const int result = run_hostile(argv[2], number_of(argv[3]), number_of(argv[4]), number_of(argv[5]), victims, many);
+    free_victims(victims, many);
+    return result;
 }
