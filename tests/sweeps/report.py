@@ -3,7 +3,7 @@
     python3 tests/sweeps/report.py [build/full/results.jsonl...]
 
 tests/sweeps/results.jsonl keeps the last result of each; those of the files named are taken over into it, if they are whole (a
-gate's samples are not).
+gate's samples are not). Of a fuzz target the longest run is kept, unless a shorter one found something.
 """
 import json
 import pathlib
@@ -100,7 +100,9 @@ def main():
     kept = {r["sweep"]: r for r in load(KEPT)}
     for name in sys.argv[1:]:
         for result in load(pathlib.Path(name)):
-            if result.get("full") or result["sweep"].startswith("fuzz_"):
+            before = kept.get(result["sweep"], {})
+            fuzz = result["sweep"].startswith("fuzz_")
+            if result.get("full") or (fuzz and (result["crashes"] > 0 or result["executions"] >= before.get("executions", 0))):
                 kept[result["sweep"]] = result
     order = [*ROWS, *sorted(k for k in kept if k.startswith("fuzz_"))]
     results = [kept[k] for k in order if k in kept]
