@@ -83,6 +83,29 @@ dlt_gemm_grid dlt_gemm_cut(const dlt_gemm_ops *ops, int64_t rows, int64_t cols, 
     return g;
 }
 
+dlt_gemm_grid dlt_gemm_cut_large(const dlt_gemm_ops *ops, int64_t rows, int64_t cols, int64_t depth)
+{
+    enum { WANTED = 32, NARROW = 64 };
+    dlt_gemm_grid g = {dlt_divide_up(rows, DLT_GEMM_TALL), dlt_divide_up(cols, DLT_GEMM_COLS), 1, depth};
+    if (2.0 * (double)rows * (double)cols * (double)depth < 1e7 || rows < 2 * ops->mr) {
+        g.col_blocks = 1;
+        return g;
+    }
+    while (g.row_blocks * g.col_blocks < WANTED && cols / g.col_blocks >= 2 * NARROW) {
+        g.col_blocks *= 2;
+    }
+    while (g.row_blocks * g.col_blocks < WANTED && rows / g.row_blocks >= 128) {
+        g.row_blocks *= 2;
+    }
+    if (g.row_blocks * g.col_blocks * 2 <= WANTED && depth >= 2048) {
+        const int64_t more = WANTED / (g.row_blocks * g.col_blocks), most = depth / 1024;
+        g.splits = more < most ? more : most;
+        g.split_depth = dlt_divide_up(dlt_divide_up(depth, g.splits), 16) * 16;
+        g.splits = dlt_divide_up(depth, g.split_depth);
+    }
+    return g;
+}
+
 double dlt_gemm_seconds(dlt_isa isa, int64_t rows, int64_t cols, int64_t depth, int64_t batch)
 {
     /* Operations a second of one thread, and of packing elements; measured on a 3.7 GHz Zen 4 (bench/bench_kernels.c). Only their
@@ -92,7 +115,9 @@ double dlt_gemm_seconds(dlt_isa isa, int64_t rows, int64_t cols, int64_t depth, 
     const int64_t half = lanes[isa] / 2;
     const double wide = (double)(dlt_divide_up(cols, half) * half);
     const double m = (double)rows, n = (double)cols, k = (double)depth;
-    const double col_blocks = (double)dlt_divide_up(cols, DLT_GEMM_COLS), row_blocks = (double)dlt_divide_up(rows, DLT_GEMM_ROWS);
+    const bool large = batch == 1 && cols >= 128 && m * n * k >= 5e6; /* A is packed once */
+    const double col_blocks = large ? 1 : (double)dlt_divide_up(cols, DLT_GEMM_COLS);
+    const double row_blocks = (double)dlt_divide_up(rows, large ? DLT_GEMM_TALL : DLT_GEMM_ROWS);
     return (double)batch * (2 * m * wide * k / rate[isa] + (m * k * col_blocks + k * n * row_blocks) / packing[isa] + 2e-7);
 }
 

@@ -8,6 +8,7 @@ enum {
     DLT_GEMM_ROWS = 112, /* of a block, at most */
     DLT_GEMM_COLS = 256,
     DLT_GEMM_DEPTH = 192, /* packed at a time */
+    DLT_GEMM_TALL = 512,  /* rows of a block of a large product, at most */
     /* floats that packing needs: a block of A whose panels are not full, and one of B */
     DLT_GEMM_PACK_A = (DLT_GEMM_ROWS + 16) * DLT_GEMM_DEPTH,
     DLT_GEMM_PACK = DLT_GEMM_PACK_A + (DLT_GEMM_COLS + 32) * DLT_GEMM_DEPTH
@@ -30,6 +31,11 @@ typedef struct dlt_gemm_grid {
     int64_t split_depth;
 } dlt_gemm_grid;
 dlt_gemm_grid dlt_gemm_cut(const dlt_gemm_ops *ops, int64_t rows, int64_t cols, int64_t depth, int64_t batch);
+/**
+ * The same for a large product of one piece whose A is packed as a whole beforehand: taller blocks, for which packing B costs little. col_blocks is 1
+ * where that does not pay.
+ */
+dlt_gemm_grid dlt_gemm_cut_large(const dlt_gemm_ops *ops, int64_t rows, int64_t cols, int64_t depth);
 /** Start of block i of n in `size`, a multiple of `grain` but the end. */
 int64_t dlt_gemm_edge(int64_t size, int64_t n, int64_t i, int64_t grain);
 /** Predicted seconds of the whole product on one thread. */

@@ -29,7 +29,9 @@ typedef struct prepared {
     const dlt_gemm_ops *ops;
     dlt_gemm_grid grid;
     const dlt_tiles *epilogue; /* NULL: none */
-    int64_t join_rows;         /* split depth: rows of a task of phase 1 */
+    int64_t join_rows;         /* split depth: rows of a task of the last phase */
+    int64_t panels, pack_tasks; /* large products: of A, packed as a whole in phase 0; else 0 */
+    int64_t sums_at;           /* floats: where partial results begin in the workspace, behind A */
 } prepared;
 
 static shape shape_of(const dlt_node *n)
@@ -108,23 +110,32 @@ static bool packed_prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedul
     p->ops = p->simd->gemm;
     p->grid = dlt_gemm_cut(p->ops, p->s.rows, p->s.cols, p->s.depth, p->s.batch);
     schedule->prepared = p;
-    schedule->phases = 1;
-    schedule->tasks[0] = p->s.batch * p->grid.row_blocks * p->grid.col_blocks * p->grid.splits;
     if (p->s.rows == 0 || p->s.cols == 0) { /* an empty result */
-        schedule->tasks[0] = 0;
+        schedule->phases = 1;
         return true;
     }
+    const dlt_gemm_grid large = dlt_gemm_cut_large(p->ops, p->s.rows, p->s.cols, p->s.depth);
+    if (p->s.batch == 1 && large.col_blocks > 1) {
+        enum { PACK_ELEMENTS = 65536 }; /* of a task */
+        p->grid = large;
+        p->panels = dlt_divide_up(p->s.rows, p->ops->mr);
+        p->pack_tasks = dlt_divide_up(p->panels, dlt_divide_up(PACK_ELEMENTS, p->s.depth * p->ops->mr));
+        p->sums_at = p->panels * p->ops->mr * p->s.depth;
+        schedule->tasks[schedule->phases++] = p->pack_tasks;
+    }
+    schedule->tasks[schedule->phases++] = p->s.batch * p->grid.row_blocks * p->grid.col_blocks * p->grid.splits;
+    int64_t floats = p->sums_at;
     if (p->grid.splits > 1) {
         const int64_t wanted = p->s.rows * p->s.cols * p->grid.splits / 65536 + 1;
         p->join_rows = (p->s.rows + wanted - 1) / wanted;
-        schedule->phases = 2;
-        schedule->tasks[1] = (p->s.rows + p->join_rows - 1) / p->join_rows;
-        schedule->workspace_bytes = p->grid.splits * p->s.rows * p->s.cols * (int64_t)sizeof(float);
+        schedule->tasks[schedule->phases++] = (p->s.rows + p->join_rows - 1) / p->join_rows;
+        floats += p->grid.splits * p->s.rows * p->s.cols;
     }
+    schedule->workspace_bytes = floats * (int64_t)sizeof(float);
     return prepare_epilogue(query, p);
 }
 
-_Static_assert((DLT_GEMM_PACK + DLT_GEMM_ROWS * DLT_GEMM_COLS) * (int)sizeof(float) + (int)DLT_TILES_EPILOGUE_BYTES <=
+_Static_assert((DLT_GEMM_PACK + DLT_GEMM_TALL * DLT_GEMM_COLS) * (int)sizeof(float) + (int)DLT_TILES_EPILOGUE_BYTES <=
                    (int)DLT_CPU_SCRATCH_BYTES,
                "scratch is too small");
 
@@ -151,14 +162,77 @@ static void run_epilogue(const dlt_cpu_call *call, const prepared *p, const void
     dlt_tiles_run_block(&run, block, stride, p->s.cols, row, rows, column, columns);
 }
 
+/* Row from which on panel `panel` of A has its rows. */
+static int64_t panel_row(const prepared *p, int64_t panel)
+{
+    return p->s.rows * panel / p->panels;
+}
+
+/* Some panels of A over their whole depth. */
+static void pack_panels(const dlt_cpu_call *call, const prepared *p, int64_t task)
+{
+    const shape *s = &p->s;
+    const float *a = call->in[0];
+    for (int64_t i = p->panels * task / p->pack_tasks; i < p->panels * (task + 1) / p->pack_tasks; i++) {
+        const int64_t first = panel_row(p, i), count = panel_row(p, i + 1) - first;
+        float *to = (float *)call->workspace + i * p->ops->mr * s->depth;
+        if (s->a_row == 1) {
+            p->ops->pack_columns(to, a + first, s->a_col, count, s->depth);
+        } else {
+            const float *rows[32];
+            for (int64_t k = 0; k < count; k++) {
+                rows[k] = a + (first + k) * s->a_row;
+            }
+            p->ops->pack_rows(to, rows, count, s->depth);
+        }
+    }
+}
+
+/* A block of a large product, from packed panels of A; what of B it needs is packed here. */
+static void run_large(const dlt_cpu_call *call, const prepared *p, int64_t task)
+{
+    const shape *s = &p->s;
+    const dlt_gemm_grid *g = &p->grid;
+    const int64_t row_block = task % g->row_blocks, col_block = task / g->row_blocks % g->col_blocks, split = task / (g->row_blocks * g->col_blocks);
+    const int64_t panel = p->panels * row_block / g->row_blocks, end_panel = p->panels * (row_block + 1) / g->row_blocks;
+    const int64_t row = panel_row(p, panel), rows = panel_row(p, end_panel) - row;
+    const int64_t column = dlt_gemm_edge(s->cols, g->col_blocks, col_block, p->ops->nr);
+    const int64_t cols = dlt_gemm_edge(s->cols, g->col_blocks, col_block + 1, p->ops->nr) - column;
+    const int64_t start = split * g->split_depth, whole = s->depth - start < g->split_depth ? s->depth - start : g->split_depth;
+    const bool in_scratch = p->epilogue != NULL && g->splits == 1;
+    float *pack = call->scratch, *sums = (float *)call->workspace + p->sums_at + split * s->rows * s->cols;
+    float *c = in_scratch ? scratch_block(call) : (g->splits > 1 ? sums : (float *)call->out[0]) + row * s->cols + column;
+    const int64_t ldc = in_scratch ? cols : s->cols, chunks = dlt_divide_up(whole, DLT_GEMM_DEPTH);
+    for (int64_t k = 0; k < chunks && cols > 0; k++) {
+        const int64_t l = start + whole * k / chunks, depth = start + whole * (k + 1) / chunks - l;
+        p->ops->pack_b(pack, (const float *)call->in[1] + l * s->b_row + column * s->b_col, s->b_row, s->b_col, depth, cols);
+        for (int64_t i = panel; i < end_panel; i++) {
+            const int64_t first = panel_row(p, i);
+            p->ops->panel((const float *)call->workspace + (i * s->depth + l) * p->ops->mr, p->ops->mr, panel_row(p, i + 1) - first, pack, p->ops->nr,
+                          depth * p->ops->nr, depth, c + (first - row) * ldc, ldc, cols, k > 0);
+        }
+    }
+    if (in_scratch && rows > 0 && cols > 0) {
+        run_epilogue(call, p, c, ldc, row, rows, column, cols);
+    }
+}
+
 static void packed_run(const dlt_cpu_call *call, int phase, int64_t task)
 {
     const prepared *p = call->prepared;
     const shape *s = &p->s;
     const dlt_gemm_grid *g = &p->grid;
-    if (phase == 1) {
+    if (p->panels > 0 && phase == 0) {
+        pack_panels(call, p, task);
+        return;
+    }
+    if (p->panels > 0 && phase == 1) {
+        run_large(call, p, task);
+        return;
+    }
+    if (phase > 0) {
         const int64_t row = task * p->join_rows, rows = s->rows - row < p->join_rows ? s->rows - row : p->join_rows;
-        float *sums = call->workspace;
+        float *sums = (float *)call->workspace + p->sums_at;
         dlt_gemm_join(p->simd, sums, g->splits, s->rows * s->cols, row * s->cols, (row + rows) * s->cols);
         if (p->epilogue != NULL) {
             run_epilogue(call, p, sums + row * s->cols, s->cols, row, rows, 0, s->cols);
