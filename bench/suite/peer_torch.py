@@ -205,10 +205,16 @@ class Peer:
         if mode:
             forward = torch.compile(forward, mode=None if mode == "default" else mode)
 
+        steps = 0
+
         def step(x, y):
+            nonlocal steps
             optimizer.zero_grad(set_to_none=True)
             loss = forward(x, y)
             loss.backward()
+            if not dropout and "eps" in optimizer.defaults:  # where losses are compared: Keras adds epsilon before the correction of v, PyTorch behind it
+                steps += 1
+                optimizer.param_groups[0]["eps"] = epsilon / (1 - 0.999**steps) ** 0.5
             optimizer.step()
             return loss.detach()
         return step
