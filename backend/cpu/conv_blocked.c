@@ -19,6 +19,7 @@
 enum {
     BLOCK = DLT_CONV_BLOCK,
     FEW_CHANNELS = 8,
+    DW_BLOCKS = 4, /* of results, that the gradient with respect to the kernel makes together */
     SLAB_BYTES = 320 << 10,  /* rows of the input with padding around them */
     RESULT_BYTES = 112 << 10 /* rows of two blocks of the result, before their epilogue */
 };
@@ -504,7 +505,7 @@ static bool prepare_dw(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
     p->out_blocks = g->out_channels / BLOCK;
     /* enough tasks to share out, but not so many partial results that joining them costs */
     const double work = dlt_node_flops(n);
-    const int64_t blocks = p->first ? 1 : p->out_blocks;
+    const int64_t blocks = p->first ? 1 : dlt_divide_up(p->out_blocks, DW_BLOCKS);
     int64_t splits = dlt_divide_up(work > 64e6 ? 32 : work > 2e6 ? (int64_t)(work / 2e6) : 1, blocks);
     splits = at_most(splits, at_least(1, (int64_t)(work / (double)p->weights / 256)));
     p->images = dlt_divide_up(g->batch, splits);
@@ -531,20 +532,21 @@ static void inside(int64_t place, int64_t stride, int64_t in, int64_t out, int64
 }
 
 /* Rows of the result that go through all places of the window together: so few that they and their input stay in the first-level cache. */
-static int64_t dw_rows(const dlt_conv_geometry *g)
+static int64_t dw_rows(const dlt_conv_geometry *g, int64_t blocks)
 {
     enum { CACHE_BYTES = 24 << 10 };
     const int64_t pixel = BLOCK * (int64_t)sizeof(float), reach = (g->size[1] - 1) * g->dilation[1] * g->in[2] * pixel;
-    const int64_t row = (g->out[2] + g->stride[1] * g->in[2]) * pixel;
+    const int64_t row = (blocks * g->out[2] + g->stride[1] * g->in[2]) * pixel;
     return at_least(1, (CACHE_BYTES - reach) / row);
 }
 
-static void dw_blocks(const dlt_cpu_call *call, const prepared *p, float *sums, int64_t f, int64_t image, int64_t end)
+/* Blocks [f, f + blocks) of results. */
+static void dw_blocks(const dlt_cpu_call *call, const prepared *p, float *sums, int64_t f, int64_t blocks, int64_t image, int64_t end)
 {
     const dlt_conv_geometry *g = &p->g;
-    const int64_t kh = g->size[1], kw = g->size[2], places = kh * kw, chunk = dw_rows(g);
-    float *acc = sums + f * p->in_blocks * places * BLOCK * BLOCK;
-    memset(acc, 0, (size_t)(p->in_blocks * places * BLOCK * BLOCK) * sizeof *acc);
+    const int64_t kh = g->size[1], kw = g->size[2], places = kh * kw, chunk = dw_rows(g, blocks), kernel = p->in_blocks * places * BLOCK * BLOCK;
+    float *acc = sums + f * kernel;
+    memset(acc, 0, (size_t)(blocks * kernel) * sizeof *acc);
     for (; image < end; image++) {
         const float *dy = (const float *)call->in[1] + (image * p->out_blocks + f) * g->out[1] * g->out[2] * BLOCK;
         for (int64_t c = 0; c < p->in_blocks; c++) {
@@ -559,9 +561,9 @@ static void dw_blocks(const dlt_cpu_call *call, const prepared *p, float *sums, 
                     rows = at_most(first + rows, top + chunk) - row;
                     if (rows > 0 && columns > 0) {
                         const int64_t from = (row * g->stride[1] + h) * g->in[2] + column * g->stride[2] + w;
-                        p->simd->conv->dw_block(acc + (c * places + k) * BLOCK * BLOCK, BLOCK, BLOCK, x + from * BLOCK,
-                                                g->stride[2] * BLOCK, g->stride[1] * g->in[2] * BLOCK,
-                                                dy + (row * g->out[2] + column) * BLOCK, g->out[2] * BLOCK, columns, rows);
+                        p->simd->conv->dw_blocks(acc + (c * places + k) * BLOCK * BLOCK, kernel, x + from * BLOCK, g->stride[2] * BLOCK,
+                                                 g->stride[1] * g->in[2] * BLOCK, dy + (row * g->out[2] + column) * BLOCK,
+                                                 g->out[2] * BLOCK, g->out[1] * g->out[2] * BLOCK, columns, rows, blocks);
                     }
                 }
             }
@@ -610,7 +612,8 @@ static void run_dw(const dlt_cpu_call *call, int phase, int64_t task)
     if (p->first) {
         dw_few_channels(call, p, sums + split * p->weights, image, end);
     } else {
-        dw_blocks(call, p, sums + split * p->weights, task / p->splits, image, end);
+        const int64_t f = task / p->splits * DW_BLOCKS;
+        dw_blocks(call, p, sums + split * p->weights, f, at_most(DW_BLOCKS, p->out_blocks - f), image, end);
     }
 }
 

@@ -10,6 +10,7 @@
 #include "backend/cpu/gemm.h"
 #include "graph/passes.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct prepared {
@@ -35,10 +36,20 @@ static const char *declines(const dlt_cpu_query *query)
     return n->epilogue != NULL ? "no epilogue" : NULL;
 }
 
+/* The product, in whole vectors, and the copies: an element for each cell of each window, in runs of a pixel's channels. */
 static double cost(const dlt_cpu_query *query)
 {
-    static const double rate[] = {14e9, 60e9, 70e9};
-    return dlt_node_flops(query->node) / rate[query->isa] + 1e-5;
+    static const double rate[] = {14e9, 60e9, 70e9}, lanes[] = {4, 8, 16};
+    const dlt_node *n = query->node;
+    const dlt_shape *y = n->op == DLT_OP_CONV      ? &n->outputs[0]->shape
+                         : n->op == DLT_OP_CONV_DX ? &n->inputs[0]->shape
+                                                   : &n->inputs[1]->shape;
+    const dlt_conv_geometry g = dlt_conv_geometry_of(n->attrs, y);
+    const double in = (double)(g.in_channels / g.groups), out = (double)(g.out_channels / g.groups), channels = n->op == DLT_OP_CONV_DX ? out : in;
+    const double cols = n->op == DLT_OP_CONV_DX ? in : out, wide = ceil(cols / lanes[query->isa]) * lanes[query->isa];
+    const double positions = (double)g.batch * (double)(n->op == DLT_OP_CONV_DX ? g.in[0] * g.in[1] * g.in[2] : g.out[0] * g.out[1] * g.out[2]);
+    const double copied = positions * (double)(g.size[0] * g.size[1] * g.size[2] * g.groups) * channels;
+    return dlt_node_flops(n) * wide / (cols > 0 ? cols : 1) / rate[query->isa] + copied * (0.3e-9 + 12e-9 / (channels > 0 ? channels : 1)) + 1e-5;
 }
 
 static bool prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)

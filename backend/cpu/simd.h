@@ -77,9 +77,9 @@ typedef struct dlt_conv_taps {
 typedef struct dlt_conv_ops {
     /** y[pixel, channel] = sum over taps and runs of x w, for `pixels` pixels and `blocks` blocks of channels. */
     void (*row)(const dlt_conv_taps *taps, const float *x, const float *w, float *y, int64_t pixels, int64_t blocks);
-    /** acc[i, o] += sum over `lines` x `pixels` of x[i] dy[o]; i < rows lie one after another, o is a block. */
-    void (*dw_block)(float *acc, int64_t acc_row, int64_t rows, const float *x, int64_t x_step, int64_t x_row, const float *dy,
-                     int64_t dy_row, int64_t pixels, int64_t lines);
+    /** acc[b, i, o] += sum over `lines` x `pixels` of x[i] dy[b, o]: i < 16 lie one after another, o is a block, b < blocks. */
+    void (*dw_blocks)(float *acc, int64_t acc_block, const float *x, int64_t x_step, int64_t x_row, const float *dy, int64_t dy_row,
+                      int64_t dy_block, int64_t pixels, int64_t lines, int64_t blocks);
     /** The same with i over `groups` runs of x, x_group apart. */
     void (*dw_first)(float *acc, int64_t acc_row, int64_t groups, int64_t run, const float *x, int64_t x_group, int64_t x_step,
                      int64_t x_row, const float *dy, int64_t dy_row, int64_t pixels, int64_t lines);

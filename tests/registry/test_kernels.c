@@ -473,7 +473,8 @@ static void winograd_matches_the_reference(void **state)
 static void convolutions_match_the_reference(void **state)
 {
     (void)state;
-    check_many((kernel_case){"convolution", 0, 2e-4, 0, 0, random_convolution}, 40);
+    check_many((kernel_case){"convolution", 0, 2e-4, 0, 0, random_convolution, NULL}, 40);
+    check_many((kernel_case){"convolution of few channels", 0, 2e-4, 0, 0, random_convolution, "few"}, 40);
 }
 
 static void random_pool(dlt_builder *b, const void *context)

@@ -107,32 +107,32 @@ static void row(const dlt_conv_taps *given, const float *x, const float *w, floa
     }
 }
 
-/* acc[i, o] += sum over pixels of x[i] dy[o], for `rows` elements i and one block of channels o. */
-VEC void weights(const int rows, float *acc, int64_t acc_row, const float *x, int64_t x_step, int64_t x_row, const float *dy,
-                 int64_t dy_row, int64_t pixels, int64_t lines)
+/* acc[v, i] += sum over pixels of x[i] dy[v], for `rows` elements i and `vectors` vectors of channels, acc_vector and dy_vector apart. Broadcasts cost
+ * more than multiply-adds, so that few rows of many vectors are better than the other way round. */
+VEC void weights(const int rows, const int vectors, float *acc, int64_t acc_vector, const float *x, int64_t x_step, int64_t x_row, const float *dy,
+                 int64_t dy_row, int64_t dy_vector, int64_t pixels, int64_t lines)
 {
-    enum { NV = BLOCK / VW };
-    vf sum[ROWS][NV];
+    vf sum[ROWS][4];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
 #pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) {
-            sum[i][v] = vload(acc + i * acc_row + v * VW);
+        for (int v = 0; v < vectors; v++) {
+            sum[i][v] = vload(acc + i * BLOCK + v * acc_vector);
         }
     }
     for (int64_t h = 0; h < lines; h++, x += x_row, dy += dy_row) {
         const float *xp = x, *dp = dy;
         for (int64_t p = 0; p < pixels; p++, xp += x_step, dp += BLOCK) {
-            vf d[NV];
+            vf d[4];
 #pragma GCC unroll 4
-            for (int v = 0; v < NV; v++) {
-                d[v] = vload(dp + v * VW);
+            for (int v = 0; v < vectors; v++) {
+                d[v] = vload(dp + v * dy_vector);
             }
 #pragma GCC unroll 16
             for (int i = 0; i < rows; i++) {
                 const vf xv = vset(xp[i]);
 #pragma GCC unroll 4
-                for (int v = 0; v < NV; v++) {
+                for (int v = 0; v < vectors; v++) {
                     sum[i][v] = vfma(xv, d[v], sum[i][v]);
                 }
             }
@@ -141,24 +141,30 @@ VEC void weights(const int rows, float *acc, int64_t acc_row, const float *x, in
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
 #pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) {
-            vstore(acc + i * acc_row + v * VW, sum[i][v]);
+        for (int v = 0; v < vectors; v++) {
+            vstore(acc + i * BLOCK + v * acc_vector, sum[i][v]);
         }
     }
 }
 
-static void dw_block(float *acc, int64_t acc_row, int64_t rows, const float *x, int64_t x_step, int64_t x_row, const float *dy,
-                     int64_t dy_row, int64_t pixels, int64_t lines)
+static void dw_blocks(float *acc, int64_t acc_block, const float *x, int64_t x_step, int64_t x_row, const float *dy, int64_t dy_row, int64_t dy_block,
+                      int64_t pixels, int64_t lines, int64_t blocks)
 {
-    int64_t i = 0;
-    for (; i + ROWS <= rows; i += ROWS) {
-        weights(ROWS, acc + i * acc_row, acc_row, x + i, x_step, x_row, dy, dy_row, pixels, lines);
+#if defined(DLT_ISA_avx512)
+    for (; blocks >= 4; blocks -= 4, acc += 4 * acc_block, dy += 4 * dy_block) {
+        weights(6, 4, acc, acc_block, x, x_step, x_row, dy, dy_row, dy_block, pixels, lines);
+        weights(5, 4, acc + 6 * BLOCK, acc_block, x + 6, x_step, x_row, dy, dy_row, dy_block, pixels, lines);
+        weights(5, 4, acc + 11 * BLOCK, acc_block, x + 11, x_step, x_row, dy, dy_row, dy_block, pixels, lines);
     }
-    for (; i + 2 <= rows; i += 2) {
-        weights(2, acc + i * acc_row, acc_row, x + i, x_step, x_row, dy, dy_row, pixels, lines);
+    for (; blocks >= 2; blocks -= 2, acc += 2 * acc_block, dy += 2 * dy_block) {
+        weights(8, 2, acc, acc_block, x, x_step, x_row, dy, dy_row, dy_block, pixels, lines);
+        weights(8, 2, acc + 8 * BLOCK, acc_block, x + 8, x_step, x_row, dy, dy_row, dy_block, pixels, lines);
     }
-    for (; i < rows; i++) {
-        weights(1, acc + i * acc_row, acc_row, x + i, x_step, x_row, dy, dy_row, pixels, lines);
+#endif
+    for (; blocks > 0; blocks--, acc += acc_block, dy += dy_block) {
+        for (int i = 0; i < BLOCK; i += ROWS) { /* a block is one vector, two or four */
+            weights(ROWS, BLOCK / VW, acc + i * BLOCK, VW, x + i, x_step, x_row, dy, dy_row, VW, pixels, lines);
+        }
     }
 }
 
@@ -220,4 +226,4 @@ static void dw_first(float *acc, int64_t acc_row, int64_t groups, int64_t run, c
 }
 
 extern const dlt_conv_ops DLT_SIMD(conv);
-const dlt_conv_ops DLT_SIMD(conv) = {.row = row, .dw_block = dw_block, .dw_first = dw_first};
+const dlt_conv_ops DLT_SIMD(conv) = {.row = row, .dw_blocks = dw_blocks, .dw_first = dw_first};
