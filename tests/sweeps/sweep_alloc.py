@@ -142,7 +142,7 @@ def cases(base):
         case("check-wrong", "check {base}/wrong.yaml", code=2),
         case("check-json", "check --format json {base}/wrong.yaml", code=2),
         case("plan", "plan {base}/model.yaml --kernels"),
-        case("plan-solve", "plan {base}/model.yaml --format json --limit 2MiB --solve batch"),
+        case("plan-solve", "plan {base}/model.yaml --format json --limit 4MiB --solve batch"),
         case("plan-dump", "plan {base}/model.yaml --dump passed-dot"),
         case("summary", "summary {base}/model.yaml"),
         case("fit", "fit model.yaml --run run", "ours", "hdf5", *child, fits=True, sample=40),
