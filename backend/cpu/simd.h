@@ -153,6 +153,20 @@ typedef struct dlt_norm_ops {
                      const float *a, const float *b, const dlt_channel_rows *r);
 } dlt_norm_ops;
 
+/** One row of a step of a recurrent cell and its gradient (simd/rnn.c), gates of `units` one after another. dh, dc: gradients of the states
+ * after the step, in; of the states before it as far as it does not come through the product, out. States may be overwritten in place. */
+typedef struct dlt_rnn_ops {
+    void (*lstm)(float *z, const float *c, float *next_c, float *next_h, int64_t units);
+    void (*lstm_back)(float *dz, float *dh, float *dc, const float *z, const float *c, const float *next_c, int64_t units);
+    /** inner: what the reset gate is multiplied by. dz: of u, r, n, and of inner. */
+    void (*gru)(float *z, const float *inner, const float *h, float *next_h, int64_t units);
+    void (*gru_back)(float *dz, float *dh, const float *z, const float *inner, const float *h, int64_t units);
+    void (*simple)(float *z, float *next_h, int64_t units);
+    void (*simple_back)(float *dz, float *dh, const float *z, int64_t units);
+    /** sum[j] += x[r, j] over rows, `stride` floats apart, in their order. */
+    void (*sums)(double *sum, const float *x, int64_t stride, int64_t rows, int64_t cols);
+} dlt_rnn_ops;
+
 typedef struct dlt_simd {
     int lanes; /* floats in a vector */
 
@@ -167,6 +181,7 @@ typedef struct dlt_simd {
     const dlt_winograd_ops *winograd;
     const dlt_pool_ops *pool;
     const dlt_norm_ops *norm;
+    const dlt_rnn_ops *rnn;
 } dlt_simd;
 
 /** The table of an instruction set that this build has (on other machines than x86 only plain). */

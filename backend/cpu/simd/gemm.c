@@ -15,7 +15,11 @@ enum { MR = 6 };
 #else
 enum { MR = 4 };
 #endif
-enum { NV = 2, NR = NV * VW };
+enum {
+    NV = 2,
+    NR = NV * VW,
+    AHEAD = 16 /* steps along the depth that are fetched before they are needed: A of a large product comes from the third-level cache */
+};
 
 /* ---- micro-kernels ---- */
 
@@ -42,6 +46,7 @@ VEC void micro(const int rows, const int vectors, const float *a, int64_t lda, c
     }
     for (int64_t l = 0; l < depth; l++, a += lda, b += ldb) {
         vf bv[NV];
+        __builtin_prefetch(a + AHEAD * lda);
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++) {
             bv[v] = vload(b + v * VW);
@@ -211,6 +216,7 @@ static void pack_b(float *d, const float *b, int64_t row_stride, int64_t col_str
             for (int64_t l = 0; l < depth; l++) {
                 for (int v = 0; v < NV; v++) {
                     const int64_t left = n - v * VW;
+                    __builtin_prefetch(b + (l + AHEAD) * row_stride + v * VW);
                     vstore(d + l * NR + v * VW, left > 0 ? vload_to(b + l * row_stride + v * VW, left) : vzero());
                 }
             }

@@ -6,6 +6,7 @@ extern const dlt_conv_ops DLT_SIMD(conv);
 extern const dlt_winograd_ops DLT_SIMD(winograd);
 extern const dlt_pool_ops DLT_SIMD(pool);
 extern const dlt_norm_ops DLT_SIMD(norm);
+extern const dlt_rnn_ops DLT_SIMD(rnn);
 extern const dlt_simd DLT_SIMD(table);
 const dlt_simd DLT_SIMD(table) = {
     .lanes = VW,
@@ -19,5 +20,6 @@ const dlt_simd DLT_SIMD(table) = {
     .winograd = &DLT_SIMD(winograd),
     .pool = &DLT_SIMD(pool),
     .norm = &DLT_SIMD(norm),
+    .rnn = &DLT_SIMD(rnn),
     .reduce = {&DLT_SIMD(reduce_f32), &DLT_SIMD(reduce_f64), &DLT_SIMD(reduce_i64)},
 };
