@@ -96,37 +96,89 @@ dlt_convert_fn *const DLT_SIMD(store)[DLT_COMPUTE_COUNT][DLT_DTYPE_COUNT] = {
 
 /* ---- random numbers ---- */
 
-enum { BLOCKS = 16 }; /* Philox blocks made together: 64 words */
+/* Lanes of 64 bits, of which a product reads the lower halves. */
+#if defined(DLT_ISA_avx512)
+typedef __m512i vq;
+VEC vq vq_set(uint64_t x) { return _mm512_set1_epi64((int64_t)x); }
+VEC vq vq_count(uint64_t x) { return _mm512_add_epi64(vq_set(x), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7)); }
+VEC vq vq_product(vq a, vq b) { return _mm512_mul_epu32(a, b); }
+VEC vq vq_upper(vq a) { return _mm512_srli_epi64(a, 32); }
+VEC vq vq_xor(vq a, vq b, vq c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }
+/* Lower half of a, then of b. */
+VEC vq vq_pair(vq a, vq b) { return _mm512_mask_blend_epi32(0xAAAA, a, _mm512_slli_epi64(b, 32)); }
+/* a[0], b[0], a[1], b[1], ... */
+VEC void vq_store_two(uint32_t *d, vq a, vq b)
+{
+    const __m512i low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), high = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    _mm512_storeu_si512(d, _mm512_permutex2var_epi64(a, low, b));
+    _mm512_storeu_si512(d + 16, _mm512_permutex2var_epi64(a, high, b));
+}
+#elif defined(DLT_ISA_avx2)
+typedef __m256i vq;
+VEC vq vq_set(uint64_t x) { return _mm256_set1_epi64x((int64_t)x); }
+VEC vq vq_count(uint64_t x) { return _mm256_add_epi64(vq_set(x), _mm256_setr_epi64x(0, 1, 2, 3)); }
+VEC vq vq_product(vq a, vq b) { return _mm256_mul_epu32(a, b); }
+VEC vq vq_upper(vq a) { return _mm256_srli_epi64(a, 32); }
+VEC vq vq_xor(vq a, vq b, vq c) { return _mm256_xor_si256(_mm256_xor_si256(a, b), c); }
+VEC vq vq_pair(vq a, vq b) { return _mm256_blend_epi32(a, _mm256_slli_epi64(b, 32), 0xAA); }
+VEC void vq_store_two(uint32_t *d, vq a, vq b)
+{
+    const __m256i even = _mm256_unpacklo_epi64(a, b), odd = _mm256_unpackhi_epi64(a, b);
+    _mm256_storeu_si256((__m256i *)(void *)d, _mm256_permute2x128_si256(even, odd, 0x20));
+    _mm256_storeu_si256((__m256i *)(void *)(d + 8), _mm256_permute2x128_si256(even, odd, 0x31));
+}
+#else
+typedef uint64_t vq;
+VEC vq vq_set(uint64_t x) { return x; }
+VEC vq vq_count(uint64_t x) { return x; }
+VEC vq vq_product(vq a, vq b) { return (a & UINT32_MAX) * b; }
+VEC vq vq_upper(vq a) { return a >> 32; }
+VEC vq vq_xor(vq a, vq b, vq c) { return a ^ b ^ c; }
+VEC vq vq_pair(vq a, vq b) { return (a & UINT32_MAX) | b << 32; }
+VEC void vq_store_two(uint32_t *d, vq a, vq b)
+{
+    d[0] = (uint32_t)a;
+    d[1] = (uint32_t)(a >> 32);
+    d[2] = (uint32_t)b;
+    d[3] = (uint32_t)(b >> 32);
+}
+#endif
+enum {
+    CHAINS = 4, /* vectors on the way at the same time: a round waits for its product */
+    LANES = sizeof(vq) / sizeof(uint64_t),
+    BLOCKS = CHAINS * LANES /* Philox blocks made together */
+};
 
-/* Words of the blocks with counters block, block + 1, ... in order: base/rng.h, with lanes for counters. Products of 32
- * bits are made in lanes of 64. */
+/* Words of the blocks with counters block, block + 1, ... in order: base/rng.h, with lanes for counters. */
 static void philox(uint64_t seed, uint32_t stream, uint64_t sample, uint32_t block, uint32_t words[4 * BLOCKS])
 {
-    uint64_t c0[BLOCKS], c1[BLOCKS], c2[BLOCKS], c3[BLOCKS];
+    vq c0[CHAINS], c1[CHAINS], c2[CHAINS], c3[CHAINS];
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-    for (int i = 0; i < BLOCKS; i++) {
-        c0[i] = block + (uint32_t)i;
-        c1[i] = stream;
-        c2[i] = (uint32_t)sample;
-        c3[i] = (uint32_t)(sample >> 32);
+    const vq m0 = vq_set(UINT64_C(0xD2511F53)), m1 = vq_set(UINT64_C(0xCD9E8D57));
+#pragma GCC unroll 4
+    for (int i = 0; i < CHAINS; i++) { /* what a counter carries beyond 32 bits is above what a product reads */
+        c0[i] = vq_count((uint64_t)block + (uint64_t)(i * LANES));
+        c1[i] = vq_set(stream);
+        c2[i] = vq_set((uint32_t)sample);
+        c3[i] = vq_set((uint32_t)(sample >> 32));
     }
+#pragma GCC unroll 2
     for (int round = 0; round < 10; round++) {
-        for (int i = 0; i < BLOCKS; i++) {
-            const uint64_t p0 = UINT64_C(0xD2511F53) * (c0[i] & UINT32_MAX), p1 = UINT64_C(0xCD9E8D57) * (c2[i] & UINT32_MAX);
-            const uint64_t n0 = (p1 >> 32) ^ c1[i] ^ k0, n2 = (p0 >> 32) ^ c3[i] ^ k1;
+        const vq add0 = vq_set(k0), add1 = vq_set(k1);
+#pragma GCC unroll 4
+        for (int i = 0; i < CHAINS; i++) {
+            const vq p0 = vq_product(c0[i], m0), p1 = vq_product(c2[i], m1);
+            c0[i] = vq_xor(vq_upper(p1), c1[i], add0);
+            c2[i] = vq_xor(vq_upper(p0), c3[i], add1);
             c1[i] = p1; /* only the lower halves count */
             c3[i] = p0;
-            c0[i] = n0;
-            c2[i] = n2;
         }
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
-    for (int i = 0; i < BLOCKS; i++) {
-        words[4 * i] = (uint32_t)c0[i];
-        words[4 * i + 1] = (uint32_t)c1[i];
-        words[4 * i + 2] = (uint32_t)c2[i];
-        words[4 * i + 3] = (uint32_t)c3[i];
+#pragma GCC unroll 4
+    for (int i = 0; i < CHAINS; i++) {
+        vq_store_two(words + 4 * LANES * i, vq_pair(c0[i], c1[i]), vq_pair(c2[i], c3[i]));
     }
 }
 
