@@ -7,7 +7,8 @@ enum {
     NONE = -1,
     MAX_AXES = DLT_MAX_RANK + 1,
     LONG_ROW = 256,        /* rows from here on are run in pieces */
-    CACHE_BYTES = 32 << 10 /* that the buffers and streams of a tile may fill */
+    CACHE_BYTES = 32 << 10, /* that the buffers and streams of a tile may fill */
+    FAR_BYTES = 128 << 10   /* of a stream, from which on it is fetched ahead */
 };
 
 /* How often a register changes. */
@@ -63,6 +64,7 @@ struct dlt_tiles {
     dlt_compute compute;
     int64_t element; /* bytes of a register's element */
     int64_t count, most, row; /* row: length of the last collapsed axis */
+    bool far;                 /* streams too long for the second-level cache */
     enum { FLAT, ROWS, PIECES } form;
     int axes;
     int64_t dim[MAX_AXES];
@@ -537,6 +539,7 @@ static void find_size(dlt_tiles *t)
         most = ((t->row + pieces - 1) / pieces + 15) / 16 * 16;
     }
     t->most = most;
+    t->far = t->count * t->element >= FAR_BYTES;
     t->buffer_bytes = (most * t->element + 64 + 63) / 64 * 64;
 }
 
@@ -789,6 +792,15 @@ void dlt_tiles_begin(dlt_tiles_run *run, const dlt_tiles *t, const void *const *
     run_steps(run, t->once_end, t->row_end, 0, t->most);
 }
 
+/* Asks the second-level cache for what the next tile reads, if there is one: a tile is too short for the processor to see where the streams go. */
+static void fetch_ahead(const dlt_tiles *t, const input *in, const void *base, int64_t first, int64_t n)
+{
+    const char *at = bytes_at(base, (first + n) * in->size);
+    for (int64_t done = 0; t->far && done < n * in->size; done += 64) {
+        __builtin_prefetch(at + done, 0, 2);
+    }
+}
+
 static void bring_inputs(dlt_tiles_run *run, const void *result, int64_t first, int64_t n)
 {
     const dlt_tiles *t = run->tiles;
@@ -803,8 +815,10 @@ static void bring_inputs(dlt_tiles_run *run, const void *result, int64_t first, 
             break;
         case FROM_MEMORY:
             run->at[i] = (void *)(uintptr_t)bytes_at(base, first * in->size);
+            fetch_ahead(t, in, base, first, n);
             break;
         case CONVERTED:
+            fetch_ahead(t, in, base, first, n);
             in->load(run->at[i], bytes_at(base, first * in->size), n);
             break;
         case COLUMN:
