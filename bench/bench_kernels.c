@@ -2,7 +2,13 @@
  *
  *     cmake --build build/release --target bench_kernels && build/release/bench_kernels [filter] [threads] [isa]
  *
- * Medians of several repetitions. `blas` is OpenBLAS called for the whole product on one thread. */
+ * Medians of several repetitions. `blas` is OpenBLAS called for the whole product on one thread.
+ *
+ *     bench_kernels --floors
+ *
+ * is the test kernel_rates: each kernel that has a floor must reach that share of the peak in one of many short runs, so that other work on the
+ * machine does not count. Floors are about half of what a quiet machine shows: what falls below has lost a kernel, not a little speed. */
+#include "support/cell.h"
 #include "support/program.h"
 
 #include "backend/cpu/kernel.h"
@@ -21,6 +27,7 @@ typedef struct work {
     test_build *build;
     int64_t n[8];
     bool trans_a, trans_b;
+    int floor; /* percent of the peak that --floors wants; 0: not asked */
 } work;
 
 static double peak; /* operations a second of one thread */
@@ -139,29 +146,54 @@ static void column_sum(dlt_builder *b, const void *context)
     dlt_output(b, "z", dlt_sum(b, dlt_input(b, "x", DLT_F32, DLT_SHAPE(w->n[0], w->n[1])), 1, false));
 }
 
+/* n: batch, steps, channels, units; trans_a: with gradients; trans_b: GRU, else LSTM. */
+static void recurrence(dlt_builder *b, const void *context)
+{
+    const work *w = context;
+    const int64_t batch = w->n[0], steps = w->n[1], channels = w->n[2], units = w->n[3], width = (w->trans_b ? 3 : 4) * units;
+    const dlt_rnn_cell cell = w->trans_b ? DLT_RNN_GRU : DLT_RNN_LSTM;
+    const dlt_rnn_attrs attrs = {.cell = cell,
+                                 .activation = "tanh",
+                                 .recurrent_activation = "sigmoid",
+                                 .units = units,
+                                 .body = test_cell_body(b, cell, batch, units, false)};
+    dlt_value *const x = dlt_input(b, "x", DLT_F32, DLT_SHAPE(batch, steps, channels));
+    dlt_value *const wrt[] = {x, dlt_input(b, "kernel", DLT_F32, DLT_SHAPE(channels, width)),
+                              dlt_input(b, "recurrent", DLT_F32, DLT_SHAPE(units, width))};
+    dlt_value *params[] = {wrt[2]}, *last = NULL, *grads[3];
+    dlt_rnn(b, &(dlt_rnn_args){.x = x, .kernel = wrt[1], .params = params, .param_count = 1, .attrs = &attrs}, &last);
+    dlt_output(b, "last", last);
+    if (w->trans_a) {
+        dlt_gradients(b, dlt_sum_all(b, last), wrt, 3, grads);
+        dlt_output(b, "dx", grads[0]);
+        dlt_output(b, "dkernel", grads[1]);
+        dlt_output(b, "drecurrent", grads[2]);
+    }
+}
+
 static const work all[] = {
     {"mlp-small forward", product_bias_relu, {32, 64, 784}, false, false},
     {"mlp-small dw", product, {784, 64, 32}, true, false},
-    {"mlp forward 1", product_bias_relu, {128, 512, 784}, false, false},
+    {"mlp forward 1", product_bias_relu, {128, 512, 784}, false, false, 40},
     {"mlp forward 2", product_bias_relu, {128, 512, 512}, false, false},
     {"mlp forward 3", product, {128, 10, 512}, false, false},
     {"mlp dx 3", product, {128, 512, 10}, false, true},
-    {"mlp dx 2", product, {128, 512, 512}, false, true},
-    {"mlp dw 1", product, {784, 512, 128}, true, false},
+    {"mlp dx 2", product, {128, 512, 512}, false, true, 40},
+    {"mlp dw 1", product, {784, 512, 128}, true, false, 35},
     {"mlp dw 2", product, {512, 512, 128}, true, false},
     {"mlp dw 3", product, {512, 10, 128}, true, false},
-    {"higgs forward", product_bias_relu, {100, 300, 300}, false, false},
+    {"higgs forward", product_bias_relu, {100, 300, 300}, false, false, 35},
     {"higgs dw", product, {300, 300, 100}, true, false},
     {"cnn dense forward", product, {128, 10, 1600}, false, false},
     {"cnn dense dx", product, {128, 1600, 10}, false, true},
     {"cnn dense dw", product, {1600, 10, 128}, true, false},
-    {"lstm projection", product, {6400, 512, 128}, false, false},
-    {"lstm dw", product, {128, 512, 6400}, true, false},
+    {"lstm projection", product, {6400, 512, 128}, false, false, 40},
+    {"lstm dw", product, {128, 512, 6400}, true, false, 40},
     {"gpt qkv", product, {2048, 1152, 384}, false, false},
-    {"gpt mlp", product, {2048, 1536, 384}, false, false},
+    {"gpt mlp", product, {2048, 1536, 384}, false, false, 45},
     {"gpt mlp dw", product, {384, 1536, 2048}, true, false},
     {"gpt mlp dx", product, {2048, 384, 1536}, false, true},
-    {"square 1024", product, {1024, 1024, 1024}, false, false},
+    {"square 1024", product, {1024, 1024, 1024}, false, false, 40},
     {"conv 3x3/1 64-64 32", convolution, {128, 32, 64, 64, 3, 1}, false, false},
     {"conv 3x3/1 64-64 32 dx", convolution, {128, 32, 64, 64, 3, 1}, true, false},
     {"conv 3x3/1 64-64 32 dw", convolution, {128, 32, 64, 64, 3, 1}, false, true},
@@ -191,6 +223,19 @@ static const work all[] = {
     {"conv 3x3/1 16-16 32", convolution, {128, 32, 16, 16, 3, 1}, false, false},
     {"conv 3x3/1 16-16 32 dx", convolution, {128, 32, 16, 16, 3, 1}, true, false},
     {"conv 3x3/1 16-16 32 dw", convolution, {128, 32, 16, 16, 3, 1}, false, true},
+    {"conv 3x3/1 128-128 16 small", convolution, {8, 16, 128, 128, 3, 1}, false, false, 70},
+    {"conv 3x3/1 128-128 16 small dx", convolution, {8, 16, 128, 128, 3, 1}, true, false, 60},
+    {"conv 3x3/1 128-128 16 small dw", convolution, {8, 16, 128, 128, 3, 1}, false, true, 60},
+    {"conv 3x3/2 64-128 32 small", convolution, {8, 32, 64, 128, 3, 2}, false, false, 35},
+    {"conv 3x3/2 64-128 32 small dx", convolution, {8, 32, 64, 128, 3, 2}, true, false, 30},
+    {"conv 3x3/2 64-128 32 small dw", convolution, {8, 32, 64, 128, 3, 2}, false, true, 20},
+    {"conv 3x3/1 16-16 32 small", convolution, {8, 32, 16, 16, 3, 1}, false, false, 30},
+    {"conv 3x3/1 3-64 32 small", convolution, {8, 32, 3, 64, 3, 1}, false, false, 20},
+    {"conv 5x5/1 6-16 14", convolution, {64, 14, 6, 16, 5, 1}, false, false, 15},
+    {"lstm 20x64x128", recurrence, {64, 20, 128, 128}, false, false, 35},
+    {"lstm 20x64x128 dx dw", recurrence, {64, 20, 128, 128}, true, false, 35},
+    {"gru 20x64x128", recurrence, {64, 20, 128, 128}, false, true, 35},
+    {"gru 20x64x128 dx dw", recurrence, {64, 20, 128, 128}, true, true, 35},
     {"scalar program", scalar, {1}, false, false},
     {"adam 100k", adam, {100000}, false, false},
     {"adam 5M", adam, {5000000}, false, false},
@@ -244,14 +289,15 @@ static double blas_seconds(const work *w)
     return median(s, REPEATS);
 }
 
-static void measure(const work *w)
+/* The program of a piece of work, its inputs filled. */
+static test_program *compiled(const work *w, double *flops, double *bytes)
 {
     test_program *t = test_compile(w->build, w, &(test_options){.threads = threads, .isa = isa, .batch = w->n[0]});
-    double flops = 0, bytes = 0;
+    *flops = *bytes = 0;
     for (int i = 0; i < t->graph->node_count; i++) {
         const dlt_node *n = t->graph->nodes[i];
-        flops += dlt_node_flops(n);
-        bytes += (double)dlt_node_bytes(n);
+        *flops += dlt_node_flops(n);
+        *bytes += (double)dlt_node_bytes(n);
     }
     for (int i = 0; i < t->built->input_count; i++) {
         const int64_t count = test_input_count(t, i);
@@ -263,8 +309,15 @@ static void measure(const work *w)
         test_set_input(t, i, x);
         free(x);
     }
+    return t;
+}
+
+static void measure(const work *w)
+{
+    double flops, bytes;
+    test_program *t = compiled(w, &flops, &bytes);
     const double s = seconds_of(t);
-    printf("%-22s %9.1f us %7.1f GFLOP/s %4.0f %% %7.1f GB/s", w->name, s * 1e6, flops / s * 1e-9,
+    printf("%-30s %9.1f us %7.1f GFLOP/s %4.0f %% %7.1f GB/s", w->name, s * 1e6, flops / s * 1e-9,
            100 * flops / s / (peak * threads), bytes / s * 1e-9);
     for (int i = 0; i < t->graph->node_count; i++) {
         const dlt_choice *c = t->graph->nodes[i]->choice;
@@ -281,12 +334,49 @@ static void measure(const work *w)
     test_release(t);
 }
 
+/* Whether the kernel reaches its floor within a few seconds; says what it reached. */
+static bool reaches_floor(const work *w)
+{
+    enum { SECONDS = 5 };
+    double flops, bytes, share = 0;
+    test_program *t = compiled(w, &flops, &bytes);
+    const int64_t start = dlt_clock_ns();
+    test_run(t); /* the first touches memory */
+    while (share * 100 < w->floor && dlt_seconds_since(start) < SECONDS) {
+        const int64_t run = dlt_clock_ns();
+        test_run(t);
+        const double now = flops / dlt_seconds_since(run) / peak;
+        share = now > share ? now : share;
+    }
+    const bool reached = share * 100 >= w->floor;
+    printf("%-30s %4.0f %% of the peak, floor %d %%%s\n", w->name, share * 100, w->floor, reached ? "" : ": too slow");
+    test_release(t);
+    return reached;
+}
+
+static int check_floors(void)
+{
+    int slow = 0;
+    if (dlt_isa_best() == DLT_ISA_PLAIN) {
+        printf("floors are for AVX2 and AVX-512\n");
+        return 77;
+    }
+    for (size_t i = 0; i < DLT_COUNT(all); i++) {
+        slow += all[i].floor > 0 && !reaches_floor(&all[i]);
+    }
+    return slow > 0;
+}
+
 int main(int count, char **arguments)
 {
+    const bool floors = count > 1 && strcmp(arguments[1], "--floors") == 0;
     const char *filter = count > 1 ? arguments[1] : "";
     threads = count > 2 ? (int)strtol(arguments[2], NULL, 10) : 1;
     isa = count > 3 ? arguments[3] : NULL;
     measure_peak();
+    if (floors) {
+        return check_floors();
+    }
     for (size_t i = 0; i < DLT_COUNT(all); i++) {
         if (strstr(all[i].name, filter) != NULL) {
             measure(&all[i]);

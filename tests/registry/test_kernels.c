@@ -1,5 +1,6 @@
 /* tests/registry/test_kernels.c: the fast kernels against the reference in double, over random shapes, on every instruction
  * set of this machine; with and without fusion, and with 1 to 4 threads, bit for bit. DLT_TEST_SEED=n repeats a run. */
+#include "support/cell.h"
 #include "support/program.h"
 
 #include "backend/cpu/kernel.h"
@@ -579,46 +580,6 @@ static void attention_matches_the_reference(void **state)
     check_many((kernel_case){"attention", 0, 1e-4, 0, 0, random_attention}, 40);
 }
 
-static dlt_value *part(dlt_builder *b, dlt_value *x, int k, int64_t units)
-{
-    return dlt_slice(b, x, -1, k * units, units);
-}
-
-/* A step of a cell, as the layers write it (layers/lstm.c, gru.c, simple_rnn.c). */
-static dlt_rnn_body cell_body(dlt_builder *outer, dlt_rnn_cell cell, int64_t batch, int64_t units, bool bias)
-{
-    const dlt_builder_options options = {.name = "cell", .mode = DLT_MODE_TRAIN, .real = dlt_real(outer), .batch = batch};
-    dlt_arena *arena = dlt_builder_graph(outer)->arena;
-    dlt_builder *b = dlt_builder_create(arena, dlt_variables_create(arena), &options, dlt_builder_diag(outer));
-    const int64_t width = (cell == DLT_RNN_LSTM ? 4 : cell == DLT_RNN_GRU ? 3 : 1) * units;
-    dlt_rnn_body body = {.states = cell == DLT_RNN_LSTM ? 2 : 1, .params = bias ? 2 : 1};
-    dlt_value *x = dlt_input(b, "x", dlt_real(b), DLT_SHAPE(batch, width)), *s[2] = {NULL, NULL};
-    for (int i = 0; i < body.states; i++) {
-        s[i] = dlt_input(b, "s", dlt_real(b), DLT_SHAPE(batch, units));
-    }
-    dlt_value *all = dlt_matmul(b, s[0], dlt_input(b, "w", dlt_real(b), DLT_SHAPE(units, width)), false, false);
-    if (bias) {
-        all = dlt_add(b, all, dlt_input(b, "b", dlt_real(b), DLT_SHAPE(width)));
-    }
-    if (cell == DLT_RNN_LSTM) {
-        all = dlt_add(b, all, x);
-        dlt_value *i = dlt_sigmoid(b, part(b, all, 0, units)), *f = dlt_sigmoid(b, part(b, all, 1, units));
-        dlt_value *a = dlt_tanh(b, part(b, all, 2, units)), *o = dlt_sigmoid(b, part(b, all, 3, units));
-        dlt_value *next = dlt_add(b, dlt_mul(b, f, s[1]), dlt_mul(b, i, a));
-        dlt_output(b, "s0", dlt_mul(b, o, dlt_tanh(b, next)));
-        dlt_output(b, "s1", next);
-    } else if (cell == DLT_RNN_GRU) {
-        dlt_value *z = dlt_sigmoid(b, dlt_add(b, part(b, x, 0, units), part(b, all, 0, units)));
-        dlt_value *r = dlt_sigmoid(b, dlt_add(b, part(b, x, 1, units), part(b, all, 1, units)));
-        dlt_value *n = dlt_tanh(b, dlt_add(b, part(b, x, 2, units), dlt_mul(b, r, part(b, all, 2, units))));
-        dlt_output(b, "s0", dlt_add(b, dlt_mul(b, z, s[0]), dlt_mul(b, dlt_c_sub(b, 1, z), n)));
-    } else {
-        dlt_output(b, "s0", dlt_tanh(b, dlt_add(b, x, all)));
-    }
-    assert_int_equal(dlt_builder_finish(b, &body.graph), DLT_OK);
-    return body;
-}
-
 static void random_recurrence(dlt_builder *b, const void *context)
 {
     static const dlt_rnn_cell cells[] = {DLT_RNN_LSTM, DLT_RNN_GRU, DLT_RNN_SIMPLE};
@@ -637,7 +598,7 @@ static void random_recurrence(dlt_builder *b, const void *context)
                                  .backwards = pick(&d, 0, 1) == 0,
                                  .zero_masked = pick(&d, 0, 1) == 0,
                                  .projected = !kernel,
-                                 .body = cell_body(b, cell, batch, units, inner)};
+                                 .body = test_cell_body(b, cell, batch, units, inner)};
     dlt_value *wrt[8], *grads[8], *params[2], *states[2], *last;
     int count = 0, at = 0;
     wrt[count++] = dlt_input(b, "x", dlt_real(b), DLT_SHAPE(batch, steps, kernel ? channels : width));
