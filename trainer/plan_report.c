@@ -1,12 +1,14 @@
 /* trainer/plan_report.c: what `plan` says of an engine. */
 #include "trainer/plan_report.h"
 
+#include "base/alloc.h"
 #include "base/json.h"
 #include "base/linux_map.h"
 #include "graph/passes.h"
 #include "io/file.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { LARGEST = 8 };
@@ -378,17 +380,58 @@ static int operations_of(const dlt_node *n)
     return n->op == DLT_OP_EXPR ? expr_work(n->attrs) : n->epilogue != NULL ? expr_work(n->epilogue) : 0;
 }
 
-/* Two kernels that one line can speak of: copies of a block, the projections of an attention. */
-static bool alike(const dlt_node *a, const dlt_node *b)
+/* Order that brings together kernels of which one line can speak: copies of a block, the projections of an attention. 0: alike. */
+static int compare_kernels(const dlt_node *a, const dlt_node *b)
 {
     const dlt_choice *x = a->choice, *y = b->choice;
-    bool same = a->op == b->op && a->phase == b->phase && a->pos.line == b->pos.line &&
-                a->pos.column == b->pos.column && operations_of(a) == operations_of(b) &&
-                x->taken == y->taken && x->count == y->count;
-    for (int i = 0; i < x->count && same; i++) {
-        same = i == x->taken || strcmp(x->candidates[i].reason, y->candidates[i].reason) == 0;
+    const int64_t key[][2] = {{a->pos.line, b->pos.line}, {a->pos.column, b->pos.column}, {a->op, b->op},
+                              {a->phase, b->phase},       {x->taken, y->taken},           {x->count, y->count},
+                              {operations_of(a), operations_of(b)}};
+    int order = 0;
+    for (size_t i = 0; i < sizeof key / sizeof *key && order == 0; i++) {
+        order = (key[i][0] > key[i][1]) - (key[i][0] < key[i][1]);
     }
-    return same;
+    for (int i = 0; i < x->count && order == 0; i++) {
+        order = i == x->taken ? 0 : strcmp(x->candidates[i].reason, y->candidates[i].reason);
+    }
+    return order;
+}
+
+typedef struct place {
+    const dlt_node *node;
+    int at; /* among the graph's nodes */
+} place;
+
+static int by_kernel(const void *a, const void *b)
+{
+    const place *x = a, *y = b;
+    const int order = compare_kernels(x->node, y->node);
+    return order != 0 ? order : (x->at > y->at) - (x->at < y->at);
+}
+
+/* times[i]: of how many kernels a line for node i speaks; 0: an earlier one speaks of it, or there is none. False: no memory. */
+static bool count_kernels(const dlt_graph *g, int phase, int *times)
+{
+    place *places = dlt_alloc_zeroed((size_t)g->node_count, sizeof *places);
+    int count = 0;
+    if (places == NULL) {
+        return false;
+    }
+    for (int i = 0; i < g->node_count; i++) {
+        const dlt_node *n = g->nodes[i];
+        if (runs(n) && (int)n->phase == phase && is_product(n)) {
+            places[count++] = (place){n, i};
+        }
+    }
+    qsort(places, (size_t)count, sizeof *places, by_kernel);
+    for (int i = 0, first = 0; i < count; i++) {
+        if (compare_kernels(places[first].node, places[i].node) != 0) {
+            first = i;
+        }
+        times[places[first].at]++;
+    }
+    dlt_free(places);
+    return true;
 }
 
 static bool is_reference(const char *kernel)
@@ -446,23 +489,21 @@ static void put_kernel_line(const dlt_node *n, int times, bool verbose, dlt_buf 
 
 static void put_kernels(const dlt_graph *g, int phase, bool verbose, dlt_buf *out)
 {
+    int *times = dlt_alloc_zeroed((size_t)g->node_count, sizeof *times);
+    if (times == NULL || !count_kernels(g, phase, times)) {
+        out->failed = true;
+        dlt_free(times);
+        return;
+    }
     for (int i = 0; i < g->node_count; i++) {
         const dlt_node *n = g->nodes[i];
-        int times = 1;
-        bool said = false;
-        if (!runs(n) || (int)n->phase != phase || !(verbose || is_product(n))) {
-            continue;
-        }
-        for (int k = 0; k < g->node_count && !verbose && !said; k++) {
-            if (k != i && runs(g->nodes[k]) && alike(n, g->nodes[k])) {
-                said = k < i;
-                times++;
-            }
-        }
-        if (!said) {
-            put_kernel_line(n, times, verbose, out);
+        if (verbose && runs(n) && (int)n->phase == phase) {
+            put_kernel_line(n, 1, true, out);
+        } else if (!verbose && times[i] > 0) {
+            put_kernel_line(n, times[i], false, out);
         }
     }
+    dlt_free(times);
 }
 
 void dlt_plan_report_text(const dlt_engine *e, bool verbose, dlt_buf *out)
