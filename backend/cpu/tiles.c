@@ -59,6 +59,13 @@ typedef struct output {
     uint32_t hazards; /* inputs that are read after the register is made: may not share memory with a direct output */
 } output;
 
+typedef struct tile_reg {
+    double value; /* of a constant, in the compute type */
+    int buffer;   /* NONE: none */
+    rate rate;
+    bool constant;
+} tile_reg;
+
 struct dlt_tiles {
     const dlt_simd *simd;
     dlt_compute compute;
@@ -69,12 +76,9 @@ struct dlt_tiles {
     int axes;
     int64_t dim[MAX_AXES];
     int input_count, output_count, reg_count;
-    input inputs[DLT_TILES_MAX_INPUTS];
-    output outputs[DLT_TILES_MAX_OUTPUTS];
-    rate rate[DLT_TILES_MAX_REGS];
-    int buffer[DLT_TILES_MAX_REGS]; /* NONE: none */
-    double value[DLT_TILES_MAX_REGS]; /* constants, in the compute type */
-    bool constant[DLT_TILES_MAX_REGS];
+    input *inputs;
+    output *outputs;
+    tile_reg *regs;
     int buffer_count;
     int64_t buffer_bytes;
     step *steps; /* ONCE, then ROW, then PIECE, then TILE ones */
@@ -94,6 +98,16 @@ static bool is_small_float(dlt_dtype type)
     return type == DLT_BF16 || type == DLT_F16;
 }
 
+/* Registers that the program needs at most: a condition that is one number, and a result that is one, become arrays. */
+static int most_regs(const dlt_expr *expr)
+{
+    int count = expr->input_count + expr->instr_count + expr->output_count;
+    for (int i = 0; i < expr->instr_count; i++) {
+        count += expr->instrs[i].op.op == DLT_EW_SELECT;
+    }
+    return count;
+}
+
 const char *dlt_tiles_decline(const dlt_node *node, const dlt_expr *expr, bool epilogue)
 {
     const int skip = epilogue ? node->own_inputs - 1 : 0;
@@ -101,7 +115,7 @@ const char *dlt_tiles_decline(const dlt_node *node, const dlt_expr *expr, bool e
         return "computes in float32, float64 or int64";
     }
     if (expr->input_count > DLT_TILES_MAX_INPUTS || expr->output_count > DLT_TILES_MAX_OUTPUTS ||
-        expr->input_count + expr->instr_count + expr->output_count > DLT_TILES_MAX_REGS - 8) {
+        most_regs(expr) > DLT_TILES_MAX_REGS) {
         return "the program is too long";
     }
     for (int i = epilogue ? 1 : 0; i < expr->input_count; i++) {
@@ -306,15 +320,15 @@ typedef struct maker {
 
 static void set_constant(dlt_tiles *t, int reg, double value)
 {
-    t->constant[reg] = true;
+    t->regs[reg].constant = true;
     if (t->compute == DLT_COMPUTE_F32) {
         const float x = (float)value;
-        memcpy(&t->value[reg], &x, sizeof x);
+        memcpy(&t->regs[reg].value, &x, sizeof x);
     } else if (t->compute == DLT_COMPUTE_F64) {
-        t->value[reg] = value;
+        t->regs[reg].value = value;
     } else {
         const int64_t x = value >= 0x1p63 ? INT64_MAX : value < -0x1p63 ? INT64_MIN : (int64_t)value;
-        memcpy(&t->value[reg], &x, sizeof x);
+        memcpy(&t->regs[reg].value, &x, sizeof x);
     }
 }
 
@@ -329,7 +343,7 @@ static int filled(maker *m, int reg)
 {
     dlt_tiles *t = m->t;
     const int made = t->reg_count++;
-    t->rate[made] = TILE;
+    t->regs[made].rate = TILE;
     m->alias[made] = made;
     add_step(m, (step){.special = DO_FILL, .d = (uint8_t)made, .a = (uint8_t)reg}, TILE);
     return made;
@@ -354,7 +368,7 @@ static void make_instr(maker *m, const dlt_instr *x, int reg)
     step s = {.d = (uint8_t)reg, .instr = x};
     switch (x->op.op) {
     case DLT_EW_CONST:
-        t->rate[reg] = ONCE;
+        t->regs[reg].rate = ONCE;
         set_constant(t, reg, x->op.value);
         return;
     case DLT_EW_INDEX: {
@@ -362,15 +376,15 @@ static void make_instr(maker *m, const dlt_instr *x, int reg)
         s.inner = inner_of(&m->expr->domain, x->op.axis);
         s.size = m->expr->domain.dim[x->op.axis];
         const bool in_row = t->form == ROWS && s.inner == 1 && s.size == t->row;
-        t->rate[reg] = t->count == 1 ? ONCE : in_row ? ROW : TILE;
-        add_step(m, s, t->rate[reg]);
+        t->regs[reg].rate = t->count == 1 ? ONCE : in_row ? ROW : TILE;
+        add_step(m, s, t->regs[reg].rate);
         return;
     }
     case DLT_EW_UNIFORM:
         s.special = DO_UNIFORM;
         s.a = (uint8_t)x->a;
-        t->rate[reg] = t->count == 1 ? ONCE : TILE;
-        add_step(m, s, t->rate[reg]);
+        t->regs[reg].rate = t->count == 1 ? ONCE : TILE;
+        add_step(m, s, t->regs[reg].rate);
         return;
     default:
         break;
@@ -380,21 +394,21 @@ static void make_instr(maker *m, const dlt_instr *x, int reg)
                                                        (dlt_dtype_is_real(x->op.type) && t->compute == DLT_COMPUTE_I64)));
     if (identity || (x->op.op == DLT_EW_CAST && t->compute == DLT_COMPUTE_F32 && x->op.type == DLT_F64)) {
         m->alias[reg] = a;
-        t->rate[reg] = t->rate[a];
+        t->regs[reg].rate = t->regs[a].rate;
         return;
     }
-    rate r = t->rate[a];
-    r = operands > 1 && t->rate[b] > r ? t->rate[b] : r;
-    r = operands > 2 && t->rate[c] > r ? t->rate[c] : r;
-    t->rate[reg] = r;
+    rate r = t->regs[a].rate;
+    r = operands > 1 && t->regs[b].rate > r ? t->regs[b].rate : r;
+    r = operands > 2 && t->regs[c].rate > r ? t->regs[c].rate : r;
+    t->regs[reg].rate = r;
     int form = 0;
     if (r >= ROW) { /* operands that are one number have forms of their own */
-        const bool a_one = t->rate[a] < ROW, b_one = operands > 1 && t->rate[b] < ROW,
-                   c_one = operands > 2 && t->rate[c] < ROW;
+        const bool a_one = t->regs[a].rate < ROW, b_one = operands > 1 && t->regs[b].rate < ROW,
+                   c_one = operands > 2 && t->regs[c].rate < ROW;
         form = (a_one ? DLT_EW_A_ONE : 0) | (b_one ? DLT_EW_B_ONE : 0) | (c_one ? DLT_EW_C_ONE : 0);
         if (x->op.op == DLT_EW_SELECT && a_one) {
             a = filled(m, a);
-            t->rate[reg] = r = TILE;
+            t->regs[reg].rate = r = TILE;
             form &= ~DLT_EW_A_ONE;
         }
     }
@@ -411,7 +425,7 @@ static void place_buffers(maker *m)
     dlt_tiles *t = m->t;
     int last[DLT_TILES_MAX_REGS], free_list[DLT_TILES_MAX_REGS], free_count = 0;
     for (int r = 0; r < t->reg_count; r++) {
-        t->buffer[r] = last[r] = NONE;
+        t->regs[r].buffer = last[r] = NONE;
     }
     for (int i = 0; i < t->step_count; i++) {
         const step *s = &t->steps[i];
@@ -425,24 +439,24 @@ static void place_buffers(maker *m)
     for (int i = 0; i < t->input_count; i++) {
         const source from = t->inputs[i].from;
         if (from == CONVERTED || from == ROW_VECTOR || from == COLUMN || from == GENERAL || from == PIECE_CONVERTED) {
-            t->buffer[i] = t->buffer_count++;
+            t->regs[i].buffer = t->buffer_count++;
         }
     }
     for (int i = 0; i < t->step_count; i++) {
         const step *s = &t->steps[i];
-        if (t->rate[s->d] >= ROW) {
-            t->buffer[s->d] = free_count > 0 && t->rate[s->d] == TILE ? free_list[--free_count] : t->buffer_count++;
+        if (t->regs[s->d].rate >= ROW) {
+            t->regs[s->d].buffer = free_count > 0 && t->regs[s->d].rate == TILE ? free_list[--free_count] : t->buffer_count++;
         }
         const int used[3] = {s->a, s->b, s->c};
         for (int k = 0; k < 3 && (s->special == PLAIN || s->special == DO_FILL); k++) {
             const int r = used[k];
-            if (last[r] == i && t->rate[r] == TILE && t->buffer[r] != NONE) {
+            if (last[r] == i && t->regs[r].rate == TILE && t->regs[r].buffer != NONE) {
                 last[r] = NONE; /* once */
-                free_list[free_count++] = t->buffer[r];
+                free_list[free_count++] = t->regs[r].buffer;
             }
         }
-        if (last[s->d] == NONE && t->rate[s->d] == TILE && t->buffer[s->d] != NONE) { /* nobody reads it */
-            free_list[free_count++] = t->buffer[s->d];
+        if (last[s->d] == NONE && t->regs[s->d].rate == TILE && t->regs[s->d].buffer != NONE) { /* nobody reads it */
+            free_list[free_count++] = t->regs[s->d].buffer;
         }
     }
 }
@@ -453,7 +467,7 @@ static void find_outputs(maker *m)
     for (int k = 0; k < m->expr->output_count; k++) {
         const dlt_expr_out *o = &m->expr->outputs[k];
         int reg = m->alias[o->reg];
-        if (t->rate[reg] < ROW && t->count > 1) {
+        if (t->regs[reg].rate < ROW && t->count > 1) {
             reg = filled(m, reg);
         }
         t->outputs[k] = (output){.reg = reg,
@@ -551,12 +565,17 @@ static int64_t column_bytes(const dlt_tiles *t)
 
 const dlt_tiles *dlt_tiles_create(const dlt_cpu_query *query, const dlt_expr *expr, bool epilogue, dlt_tiles_form form)
 {
-    maker *m = dlt_arena_alloc(query->arena, 1, sizeof *m);
     dlt_tiles *t = dlt_arena_alloc(query->arena, 1, sizeof *t);
-    if (m == NULL || t == NULL) {
+    maker own = {.t = t, .expr = expr}, *const m = &own;
+    if (t == NULL) {
         return NULL;
     }
-    *m = (maker){.t = t, .expr = expr};
+    t->inputs = dlt_arena_alloc(query->arena, (size_t)expr->input_count, sizeof *t->inputs);
+    t->outputs = dlt_arena_alloc(query->arena, (size_t)expr->output_count, sizeof *t->outputs);
+    t->regs = dlt_arena_alloc(query->arena, (size_t)most_regs(expr), sizeof *t->regs);
+    if (t->inputs == NULL || t->outputs == NULL || t->regs == NULL) {
+        return NULL;
+    }
     t->simd = dlt_simd_of(query->isa);
     t->compute = compute_of(expr->compute);
     t->element = (int64_t)dlt_dtype_size(expr->compute);
@@ -567,7 +586,7 @@ const dlt_tiles *dlt_tiles_create(const dlt_cpu_query *query, const dlt_expr *ex
     for (int i = 0; i < expr->input_count; i++) {
         const source from = t->inputs[i].from;
         m->alias[i] = i;
-        t->rate[i] = from == FROM_ONE ? ONCE : from == PIECE_ONE ? PIECE : from == ROW_VECTOR ? ROW : TILE;
+        t->regs[i].rate = from == FROM_ONE ? ONCE : from == PIECE_ONE ? PIECE : from == ROW_VECTOR ? ROW : TILE;
     }
     for (int i = 0; i < expr->instr_count; i++) {
         make_instr(m, &expr->instrs[i], expr->input_count + i);
@@ -717,10 +736,10 @@ static uint64_t first_sample(const dlt_tiles_run *run, int reg)
         t->simd->load[DLT_COMPUTE_I64][t->inputs[reg].type](&sample, run->in[reg], 1);
     } else if (t->compute == DLT_COMPUTE_F32) {
         float x;
-        memcpy(&x, &t->value[reg], sizeof x);
+        memcpy(&x, &t->regs[reg].value, sizeof x);
         sample = (int64_t)x;
     } else {
-        sample = (int64_t)t->value[reg];
+        sample = (int64_t)t->regs[reg].value;
     }
     return (uint64_t)sample;
 }
@@ -763,8 +782,8 @@ void dlt_tiles_begin(dlt_tiles_run *run, const dlt_tiles *t, const void *const *
     run->tiles = t;
     run->buffers = buffers;
     for (int r = 0; r < t->reg_count; r++) {
-        run->at[r] = t->constant[r]          ? (void *)(uintptr_t)&t->value[r]
-                     : t->buffer[r] != NONE ? run->buffers + t->buffer[r] * t->buffer_bytes
+        run->at[r] = t->regs[r].constant         ? (void *)(uintptr_t)&t->regs[r].value
+                     : t->regs[r].buffer != NONE ? run->buffers + t->regs[r].buffer * t->buffer_bytes
                                             : (void *)&run->scalar[r];
     }
     for (int k = 0; k < t->output_count; k++) {
