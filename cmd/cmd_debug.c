@@ -202,7 +202,7 @@ static dlt_status debug(const dlt_command_call *call, const origin *from, dlt_se
     dlt_cursor cursor = {0, 0};
     int64_t done = 0;
     DLT_TRY(dlt_engine_start(s->engine, call->diag));
-    DLT_TRY(dlt_engine_init_variables(s->engine, &s->fitted, call->diag));
+    DLT_TRY(dlt_engine_init_variables(s->engine, &s->fitted, false, call->diag));
     if (from->checkpoint != NULL) {
         DLT_TRY(dlt_saved_arrays_read(from->checkpoint, s->engine,
                                       DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER | DLT_SAVED_STATE, call->diag));

@@ -391,10 +391,13 @@ static dlt_status init_variable(const dlt_engine *e, const dlt_variable *v, cons
     return status;
 }
 
-dlt_status dlt_engine_init_variables(dlt_engine *e, const dlt_fitted *fitted, dlt_diag *diag)
+dlt_status dlt_engine_init_variables(dlt_engine *e, const dlt_fitted *fitted, bool weights_follow, dlt_diag *diag)
 {
     for (int i = 0; i < e->variables->count; i++) {
-        DLT_TRY(init_variable(e, e->variables->list[i], fitted, diag));
+        const dlt_variable *v = e->variables->list[i];
+        if (!weights_follow || v->storage != DLT_PARAM) {
+            DLT_TRY(init_variable(e, v, fitted, diag));
+        }
     }
     return DLT_OK;
 }

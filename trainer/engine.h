@@ -95,8 +95,8 @@ dlt_status dlt_engine_scalar(dlt_engine *engine, dlt_run_program program, int sl
 /* ---- variables ---- */
 
 /** First values of everything, by the initializers and the seed; weights that were measured come from
- * `fitted`. */
-dlt_status dlt_engine_init_variables(dlt_engine *engine, const dlt_fitted *fitted, dlt_diag *diag);
+ * `fitted`. weights_follow: all weights are read from a file next, so drawing them is left out. */
+dlt_status dlt_engine_init_variables(dlt_engine *engine, const dlt_fitted *fitted, bool weights_follow, dlt_diag *diag);
 /** Reads a saved array, logical and row-major, in the variable's type. */
 dlt_status dlt_engine_read(const dlt_engine *engine, const dlt_saved *saved, void *data, dlt_diag *diag);
 dlt_status dlt_engine_write(const dlt_engine *engine, const dlt_saved *saved, const void *data,

@@ -784,7 +784,7 @@ static dlt_status check_resumed(fit *f, const char **why_not)
 static dlt_status load_state(fit *f)
 {
     DLT_TRY(dlt_engine_start(f->engine, f->diag));
-    DLT_TRY(dlt_engine_init_variables(f->engine, &f->session->fitted, f->diag));
+    DLT_TRY(dlt_engine_init_variables(f->engine, &f->session->fitted, f->resuming || f->options->weights != NULL, f->diag));
     if (f->resuming) {
         DLT_TRY(read_arrays(f, f->checkpoint, f->before,
                             DLT_SAVED_WEIGHTS | DLT_SAVED_OPTIMIZER | DLT_SAVED_STATE));

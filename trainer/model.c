@@ -186,7 +186,7 @@ dlt_status dlt_model_session(const dlt_model *m, const dlt_session_options *give
     dlt_engine *engine = (*session)->engine;
     dlt_status status = dlt_saved_arrays_fit(from, engine, DLT_SAVED_WEIGHTS, diag);
     status = status == DLT_OK ? dlt_engine_start(engine, diag) : status;
-    status = status == DLT_OK ? dlt_engine_init_variables(engine, NULL, diag) : status;
+    status = status == DLT_OK ? dlt_engine_init_variables(engine, NULL, true, diag) : status;
     status = status == DLT_OK ? dlt_saved_arrays_read(from, engine, DLT_SAVED_WEIGHTS, diag) : status;
     if (status != DLT_OK) {
         dlt_session_close(*session);

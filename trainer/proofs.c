@@ -231,7 +231,7 @@ dlt_status dlt_gradcheck(dlt_session *s, int64_t per_weight, const dlt_gradcheck
         p.guard = p.c->graph->nodes[i]->op == DLT_OP_GUARD ? i : p.guard;
     }
     DLT_TRY(dlt_engine_start(e, diag));
-    DLT_TRY(dlt_engine_init_variables(e, &s->fitted, diag));
+    DLT_TRY(dlt_engine_init_variables(e, &s->fitted, false, diag));
     dlt_status status = dlt_load_batch(s, DLT_TRAIN, e->main, 0, &batch, &p.slot, &feed, diag);
     double **start = NULL;
     status = status == DLT_OK ? read_weights(&p, s->arena, &start, diag) : status;
@@ -383,7 +383,7 @@ dlt_status dlt_time_steps(dlt_session *s, const dlt_time_options *o, dlt_timing 
     dlt_batch batch = {0};
     *t = (dlt_timing){.steps = o->steps};
     DLT_TRY(dlt_engine_start(e, diag));
-    DLT_TRY(dlt_engine_init_variables(e, &s->fitted, diag));
+    DLT_TRY(dlt_engine_init_variables(e, &s->fitted, false, diag));
     if (o->weights != NULL) {
         DLT_TRY(dlt_weights_load(e, o->weights, s->arena, diag));
     }

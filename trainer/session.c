@@ -449,7 +449,7 @@ static dlt_status adapt_layer(dlt_session *s, const dlt_session_options *o, size
     DLT_TRY(engine_for(s, &quiet, &prefix, &options, &engine, diag));
     dlt_status status = check_prefix(s, engine, item, diag);
     status = status == DLT_OK ? dlt_engine_start(engine, diag) : status;
-    status = status == DLT_OK ? dlt_engine_init_variables(engine, &s->fitted, diag) : status;
+    status = status == DLT_OK ? dlt_engine_init_variables(engine, &s->fitted, false, diag) : status;
     const dlt_value *y = dlt_graph_output(engine->programs[DLT_RUN_PREDICT].graph, "y");
     double *state =
         status == DLT_OK ? dlt_alloc_zeroed(adapt->state_count(item, &y->shape), sizeof *state) : NULL;
