@@ -5,6 +5,7 @@
 #ifndef DLT_BACKEND_BACKEND_H
 #define DLT_BACKEND_BACKEND_H
 
+#include "base/kind.h"
 #include "base/text.h"
 #include "graph/plan.h"
 #include "graph/target.h"
@@ -22,6 +23,10 @@ typedef struct dlt_device_options {
     const char *isa;   /* CPU: "avx512", "avx2", "plain"; NULL: the best there is, or DLTRAIN_ISA */
     bool reference;    /* only reference kernels */
     const char *prefer; /* kernels with this in their names are taken wherever they can be, to compare them; NULL: none */
+    const dlt_string_map *tuned; /* kernels by dlt_node_key, which are taken before what the rule says; NULL: none */
+    bool tuned_elsewhere;        /* they come from a checkpoint: names that this device does not know are passed over */
+    dlt_pos tuned_at;            /* where they stand, for messages */
+    int trial; /* k > 0: each node takes the k-th kernel that can run it, if it has so many besides the reference: for tune */
     bool deterministic;
 } dlt_device_options;
 

@@ -8,9 +8,10 @@
 #include "cmd/fit_process.h"
 #include "cmd/write_out.h"
 #include "io/file.h"
-#include "schema/spec.h"
+#include "schema/dump.h"
 #include "trainer/compare.h"
 #include "trainer/signals.h"
+#include "trainer/tune.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -365,6 +366,29 @@ static void fill_common(proof *p)
     p->common = w;
 }
 
+/* Kernels are timed once, for all fits: two would not choose the same. */
+static dlt_status tune(proof *p)
+{
+    dlt_tuning tuning;
+    size_t count = 0;
+    const dlt_session_options session = {.device = p->options->device, .threads = p->options->threads.set ? (int)p->options->threads.value : 0};
+    if (!p->spec->tune || p->spec->tuned.count > 0) {
+        return DLT_OK;
+    }
+    DLT_TRY(dlt_tune(p->run, &session, p->call->arena, &tuning, p->call->diag));
+    const dlt_run_spec *tuned = dlt_run_spec_tuned(p->call->arena, p->run, &tuning.kernels);
+    const dlt_spec_entry *entries = tuned != NULL ? dlt_spec_flatten(p->call->arena, tuned, &count) : NULL;
+    if (entries == NULL) {
+        return dlt_fail_memory(p->call->diag);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(entries[i].path, "tuned") == 0) {
+            dlt_fit_words_flag(&p->common, "-o", dlt_arena_printf(p->call->arena, "tuned=%s", entries[i].text));
+        }
+    }
+    return DLT_OK;
+}
+
 static dlt_status run(const dlt_command_call *call)
 {
     const verify_options *o = call->options;
@@ -389,7 +413,10 @@ static dlt_status run(const dlt_command_call *call)
     dlt_free(absolute);
     fill_common(p);
     dlt_signals_install(NULL);
-    const dlt_status status = p->no_memory || dlt_arena_failed(call->arena) ? dlt_fail_memory(call->diag) : prove_all(p);
+    dlt_status status = tune(p);
+    if (status == DLT_OK) {
+        status = p->no_memory || dlt_arena_failed(call->arena) ? dlt_fail_memory(call->diag) : prove_all(p);
+    }
     if (o->keep) {
         printf("kept: %s\n", folder);
     } else {

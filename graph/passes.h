@@ -51,6 +51,9 @@ void dlt_graph_dump(const dlt_graph *graph, dlt_buf *out);
 void dlt_graph_dot(const dlt_graph *graph, dlt_buf *out);
 
 /** Floating-point operations of a node, and the bytes it must at least read and write. */
+/** What decides how long a node takes besides the machine, as a text: op, types, shapes, layouts, window. Nodes with the same key can share a choice
+ * of kernel. */
+void dlt_node_key(const dlt_node *node, dlt_buf *out);
 double dlt_node_flops(const dlt_node *node);
 int64_t dlt_node_bytes(const dlt_node *node);
 

@@ -416,6 +416,37 @@ dlt_shown *dlt_effective(dlt_arena *arena, const dlt_item *root, const dlt_origi
     return map;
 }
 
+const dlt_run_spec *dlt_run_spec_tuned(dlt_arena *arena, const dlt_run_spec *spec, const dlt_string_map *tuned)
+{
+    writer w = {.arena = arena};
+    dlt_run_spec *copy = dlt_arena_alloc(arena, 1, sizeof *copy);
+    dlt_shown *map = new_shown(&w, DLT_YAML_MAP, spec->effective->count);
+    if (copy == NULL || map == NULL) {
+        return NULL;
+    }
+    dlt_shown **const at = map->at;
+    *copy = *spec;
+    copy->value.tuned = *tuned;
+    *map = *spec->effective;
+    map->at = at;
+    const dlt_field *field = spec->root->kind->fields;
+    while (strcmp(field->name, "tuned") != 0) {
+        field++;
+    }
+    dlt_shown *const shown = show_map(&w, field, tuned);
+    if (shown == NULL) {
+        return NULL;
+    }
+    mark(shown, field, NULL);
+    shown->key = field->name;
+    shown->is_default = tuned->count == 0;
+    for (size_t i = 0; i < map->count; i++) {
+        map->at[i] = strcmp(spec->effective->at[i]->key, field->name) == 0 ? shown : spec->effective->at[i];
+    }
+    copy->effective = map;
+    return copy;
+}
+
 /* ---- finding ---- */
 
 static const dlt_shown *entry_of(const dlt_shown *map, const char *key, size_t length)

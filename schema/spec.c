@@ -125,7 +125,13 @@ static const dlt_field model_fields[] = {
      .offset = offsetof(dlt_spec, tune),
      .def = "false",
      .flags = DLT_FIELD_NOT_IN_RUN,
-     .doc = "time the kernels on this machine instead of choosing them by rule (not possible yet)"},
+     .doc = "time the kernels on this machine when training begins, instead of choosing them by rule"},
+    {.name = "tuned",
+     .type = DLT_FIELD_STRING_MAP,
+     .offset = offsetof(dlt_spec, tuned),
+     .def = "null",
+     .flags = DLT_FIELD_NOT_IN_RUN,
+     .doc = "kernels that tune took, by what they work on; fit writes them into the run and its checkpoints"},
     DLT_ENUM(dlt_spec, kernels, kernel_names, auto,
              "reference takes the plain ones that the others are checked against"),
     DLT_STRUCT(dlt_spec, data, data_fields, "{}", "where samples come from"),
@@ -194,14 +200,6 @@ static void check_device(dlt_loader *l, const dlt_run_spec *spec)
                             : near >= 0 ? "; did you mean '"
                                         : "",
                             near >= 0 ? devices[near] : "", near >= 0 ? "'?" : ""));
-}
-
-/* A key that is read must do something: until kernels are timed, asking for it is refused. */
-static void check_tune(dlt_loader *l, const dlt_run_spec *spec)
-{
-    if (spec->value.tune) {
-        broken(l, spec, "tune", "true", "false", "tune: true is not possible yet: kernels are chosen by rule");
-    }
 }
 
 static void check_name(dlt_loader *l, const dlt_run_spec *spec)
@@ -302,7 +300,6 @@ static void check_spec(dlt_loader *l, const dlt_run_spec *spec)
     }
     check_name(l, spec);
     check_device(l, spec);
-    check_tune(l, spec);
     check_data(l, spec);
     check_fit(l, spec);
 }

@@ -31,6 +31,7 @@ typedef struct dlt_spec {
     const char *device; /* auto | cpu | cuda | cuda:N */
     int precision;      /* dlt_precision */
     bool deterministic, tune;
+    dlt_string_map tuned; /* kernels that tune took, by dlt_node_key */
     int kernels;        /* dlt_kernels */
     dlt_data_spec data;
     dlt_items layers;         /* category "layer" */
@@ -68,6 +69,8 @@ dlt_status dlt_spec_load(dlt_arena *arena, const dlt_catalogue *catalogue, const
 /** The same from a text. */
 dlt_status dlt_spec_parse(dlt_arena *arena, const dlt_catalogue *catalogue, const char *name, const char *text,
                           size_t bytes, const dlt_load_options *options, const dlt_run_spec **spec, dlt_diag *diag);
+/** A copy of a spec with other kernels that tune took: what a run writes down. NULL when memory is refused. */
+const dlt_run_spec *dlt_run_spec_tuned(dlt_arena *arena, const dlt_run_spec *spec, const dlt_string_map *tuned);
 /**
  * One thing from a node ("{Dense: {units: 4}}"), as if it stood in a model file under a field of `category`; and from a
  * text that messages call `name`. For tests and examples.

@@ -12,6 +12,7 @@
 #include "trainer/plan_report.h"
 #include "trainer/planted.h"
 #include "trainer/signals.h"
+#include "trainer/tune.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -51,6 +52,7 @@ typedef struct fit {
     bool resuming;
     const dlt_run_spec
         *before; /* what the checkpoint was trained with, where that was changed since; else NULL */
+    const dlt_run_spec *recorded; /* what the checkpoint was trained with; NULL: not known */
     bool config_unknown; /* the checkpoint's cannot be read */
     const dlt_spec_change *changes;
     size_t change_count;
@@ -594,6 +596,7 @@ static dlt_status find_changes(fit *f)
     const dlt_spec_change *changes = NULL;
     DLT_TRY(config_of_checkpoint(f, f->checkpoint, &before));
     DLT_TRY(changes_since(f, before, &changes, &f->change_count));
+    f->recorded = before;
     f->config_unknown = before == NULL;
     if (f->new_run && before != NULL) {
         DLT_TRY(without_moved_files(f, &changes, &f->change_count));
@@ -1657,6 +1660,34 @@ static void tell_start(fit *f, const char *why_not)
     f->options->events.start(f->options->events.context, &start);
 }
 
+/* Kernels by timing, if that is asked for; a run that goes on keeps those that it began with, so that it goes on with the same bits. */
+static dlt_status tune(fit *f)
+{
+    dlt_tuning t = {.seconds = 0};
+    if (f->resuming) {
+        t.kernels = f->recorded != NULL ? f->recorded->value.tuned : t.kernels;
+        if (f->spec->tune && t.kernels.count == 0) {
+            say(f, DLT_NOTE, "tune: this run began with kernels chosen by rule and keeps them");
+        }
+    } else if (!f->spec->tune || f->spec->tuned.count > 0) {
+        return DLT_OK;
+    } else {
+        dlt_session_options o = f->options->session;
+        o.stop = o.stop != NULL ? o.stop : dlt_stop_flag();
+        DLT_TRY(dlt_tune(f->run, &o, f->arena, &t, f->diag));
+        const char *text = dlt_arena_printf(f->scratch, "tune: %zu kinds of work timed in %.1f s; for %d of them a kernel other than by rule",
+                                            t.kernels.count, t.seconds, t.other);
+        say(f, DLT_NOTE, text != NULL ? text : "tune: kernels timed");
+    }
+    const dlt_run_spec *tuned = dlt_run_spec_tuned(f->arena, f->run, &t.kernels);
+    if (tuned == NULL) {
+        return dlt_fail_memory(f->diag);
+    }
+    f->run = tuned;
+    f->spec = &tuned->value;
+    return DLT_OK;
+}
+
 static dlt_status begin(fit *f)
 {
     const char *why_not = NULL;
@@ -1673,6 +1704,7 @@ static dlt_status begin(fit *f)
         DLT_TRY(dlt_saved_meta_read(f->checkpoint, f->arena, &f->loaded, f->diag));
         DLT_TRY(find_changes(f));
     }
+    DLT_TRY(tune(f));
     f->callbacks = dlt_callback_set_create(f->arena, &f->spec->fit.callbacks);
     if (f->callbacks == NULL) {
         return dlt_fail_memory(f->diag);

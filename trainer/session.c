@@ -328,6 +328,10 @@ static dlt_status engine_for(dlt_session *s, const dlt_session_options *o, const
                              .pin = o->pin,
                              .isa = o->isa,
                              .prefer = o->prefer,
+                             .tuned = &spec->tuned,
+                             .tuned_elsewhere = o->loaded != NULL,
+                             .tuned_at = dlt_run_spec_pos(s->run, "tuned"),
+                             .trial = o->trial,
                              .reference = o->reference || spec->kernels == DLT_KERNELS_REFERENCE,
                              .deterministic = spec->deterministic};
     options.real = o->real;

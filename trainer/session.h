@@ -21,6 +21,7 @@ typedef struct dlt_session_options {
     bool reference; /* kernels: reference, whatever the spec says */
     const char *isa;
     const char *prefer; /* kernels to take wherever they can be */
+    int trial;          /* of dlt_device_options */
     dlt_dtype real; /* F32 unless told */
     int64_t batch;  /* of training; 0: the spec's */
     const atomic_int *stop;

@@ -72,6 +72,12 @@ static dlt_status open_cpu(const dlt_device_options *options, dlt_device **out, 
         }
         isa = (dlt_isa)wanted;
     }
+    for (size_t i = 0; options->tuned != NULL && !options->tuned_elsewhere && i < options->tuned->count; i++) {
+        if (!dlt_cpu_kernel_exists(options->tuned->value[i])) {
+            return dlt_fail(diag, DLT_E_CONFIG, options->tuned->pos != NULL ? options->tuned->pos[i] : options->tuned_at,
+                            "tuned: the cpu has no kernel '%s'; remove `tuned` to have kernels timed anew", options->tuned->value[i]);
+        }
+    }
     dlt_device *device = dlt_alloc_zeroed(1, sizeof *device);
     if (device == NULL) {
         return dlt_fail_memory(diag);
@@ -90,6 +96,8 @@ static dlt_status open_cpu(const dlt_device_options *options, dlt_device **out, 
     }
     dlt_cpu_target_init(&device->target, isa, options->reference);
     device->target.prefer = options->prefer;
+    device->target.tuned = options->tuned;
+    device->target.trial = options->trial;
     openblas_set_num_threads(1); /* tiles are shared out by our own pool (decisions 21) */
     *out = device;
     return DLT_OK;

@@ -7,6 +7,7 @@
 #ifndef DLT_BACKEND_CPU_KERNEL_H
 #define DLT_BACKEND_CPU_KERNEL_H
 
+#include "base/kind.h"
 #include "graph/builder.h"
 #include "graph/target.h"
 
@@ -71,7 +72,11 @@ typedef struct dlt_cpu_target {
     dlt_isa isa;
     bool reference;
     const char *prefer; /* kernels with this in their names come first; NULL: none */
+    const dlt_string_map *tuned; /* kernels by dlt_node_key; NULL: none */
+    int trial;                   /* k > 0: the k-th that can run a node */
 } dlt_cpu_target;
+/** Whether a kernel has this name. */
+bool dlt_cpu_kernel_exists(const char *name);
 void dlt_cpu_target_init(dlt_cpu_target *target, dlt_isa isa, bool reference);
 
 /** Wishes for layouts (backend/cpu/layout.c); 0: none. */

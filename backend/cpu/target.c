@@ -1,5 +1,6 @@
 /* backend/cpu/target.c: which kernel runs a node, and what the passes may count on. */
 #include "backend/cpu/kernel.h"
+#include "graph/passes.h"
 
 #include <string.h>
 
@@ -54,13 +55,55 @@ static dlt_status out_of_memory(const dlt_cpu_query *query)
     return dlt_fail_memory(query->diag);
 }
 
+bool dlt_cpu_kernel_exists(const char *name)
+{
+    for (int i = 0; fast[i] != NULL; i++) {
+        if (strcmp(fast[i]->name, name) == 0) {
+            return true;
+        }
+    }
+    for (int op = 0; op < DLT_OP_COUNT; op++) {
+        if (references[op] != NULL && strcmp(references[op]->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Candidate that is to be tried, or that was the fastest when a node like this was timed; -1: the rule decides. */
+static dlt_status find_tuned(const dlt_cpu_target *target, const dlt_cpu_query *query, const dlt_candidate *candidates, int count, int *found)
+{
+    *found = -1;
+    for (int i = 0, able = 0; i < count && target->trial > 0; i++) {
+        able += candidates[i].reason == NULL;
+        if (candidates[i].reason == NULL && able == target->trial) {
+            *found = i;
+        }
+    }
+    if (target->tuned == NULL || target->tuned->count == 0 || count < 2) {
+        return DLT_OK;
+    }
+    dlt_buf key = {0};
+    dlt_node_key(query->node, &key);
+    for (size_t k = 0; k < target->tuned->count && !key.failed; k++) {
+        for (int i = 0; i < count && strcmp(target->tuned->key[k], dlt_buf_text(&key)) == 0; i++) {
+            if (candidates[i].reason == NULL && strcmp(candidates[i].name, target->tuned->value[k]) == 0) {
+                *found = i;
+            }
+        }
+    }
+    const bool failed = key.failed;
+    dlt_buf_release(&key);
+    return failed ? out_of_memory(query) : DLT_OK;
+}
+
 static dlt_status choose(const dlt_cpu_target *target, const dlt_cpu_query *query, dlt_cpu_choice *choice)
 {
     const dlt_node *n = query->node;
     const dlt_cpu_kernel *kernels[MAX_CANDIDATES];
     dlt_candidate *candidates = dlt_arena_alloc(query->arena, MAX_CANDIDATES, sizeof *candidates);
     const bool row_major = is_row_major(n);
-    int count = 0, best = -1;
+    int count = 0, best = -1, tuned = -1;
     bool decided = false;
     if (candidates == NULL) {
         return out_of_memory(query);
@@ -85,6 +128,8 @@ static dlt_status choose(const dlt_cpu_target *target, const dlt_cpu_query *quer
         }
         count++;
     }
+    DLT_TRY(find_tuned(target, query, candidates, count, &tuned));
+    best = tuned >= 0 ? tuned : best;
     if (references[n->op] != NULL) {
         const char *reason = refusal(references[n->op], query, row_major);
         candidates[count] = (dlt_candidate){.name = references[n->op]->name, .reason = reason};
@@ -100,7 +145,7 @@ static dlt_status choose(const dlt_cpu_target *target, const dlt_cpu_query *quer
     }
     for (int i = 0; i < count; i++) {
         if (i != best && candidates[i].reason == NULL) {
-            candidates[i].reason = kernels[i] == references[n->op] ? "reference" : "slower";
+            candidates[i].reason = kernels[i] == references[n->op] ? "reference" : tuned >= 0 ? "slower when timed" : "slower";
         }
     }
     choice->choice = (dlt_choice){.candidates = candidates, .count = count, .taken = best};

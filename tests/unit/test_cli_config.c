@@ -150,7 +150,7 @@ static void messages_for_machines_go_to_standard_output(void **state)
                "{\"file\": \"bad.yaml\", \"line\": 1, \"column\": 1, \"span\": 5, \"severity\": \"error\", "
                "\"code\": \"config\", "
                "\"key\": \"seeed\", \"found\": \"seeed\", \"allowed\": \"name, seed, device, precision, "
-               "deterministic, tune, kernels, data, "
+               "deterministic, tune, tuned, kernels, data, "
                "layers, optimizer, loss, metrics, weighted_metrics, fit\", \"nearest\": \"seed\", "
                "\"text\": \"unknown key 'seeed'; did you mean 'seed'?\"}\n"
                "{\"file\": \"bad.yaml\", \"line\": 3, \"column\": 20, \"span\": 3, \"severity\": \"error\", "
