@@ -1,6 +1,6 @@
 """What the sweeps of this folder share. A sweep injects a fault at every place (--full) or at a sample of places (the gate)
 and looks at what is left behind. Each sweep_NAME.py
-  - goes whole with --full or DLTRAIN_SWEEP_FULL=1;
+  - goes whole with --full or DLTRAIN_SWEEP_FULL=1; samples are one Nth with DLTRAIN_SWEEP_FEWER=N, for slow builds;
   - prints its seed, and runs the same again with --seed N;
   - counts the faults that really happened: one that did not happen is no proof, and a sweep in which none happened fails;
   - ends with one line `NAME: key=value ...`, which also goes to the file that DLTRAIN_SWEEP_RESULTS names (one JSON object
@@ -53,6 +53,7 @@ class Sweep:
         self.arguments = parser.parse_args()
         self.name, self.seed = name, self.arguments.seed
         self.full = self.arguments.full or os.environ.get("DLTRAIN_SWEEP_FULL") == "1"
+        self.fewer = int(os.environ.get("DLTRAIN_SWEEP_FEWER", "1"))
         self.random = random.Random(self.seed)
         self.counts = {}
         self.failures = []
@@ -62,16 +63,20 @@ class Sweep:
     def count(self, key, by=1):
         self.counts[key] = self.counts.get(key, 0) + by
 
+    def sample(self, size):
+        """Places of a sample that has so many in the gate."""
+        return max(1, size // self.fewer)
+
     def choose(self, places, sample):
         """All of `places`, or, unless --full, a sample of so many, in order."""
-        places = list(places)
+        places, sample = list(places), self.sample(sample)
         if self.full or len(places) <= sample:
             return places
         return [places[i] for i in sorted(self.random.sample(range(len(places)), sample))]
 
     def drawn(self, sample, full):
         """How many places to draw: --count, else one of these two."""
-        return self.arguments.count or (full if self.full else sample)
+        return self.arguments.count or (full if self.full else self.sample(sample))
 
     def lost(self, text):
         """Something is not as promised: told at once, and the sweep fails."""

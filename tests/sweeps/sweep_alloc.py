@@ -396,7 +396,7 @@ class Alloc(sweep.Sweep):
                 self.lost(f"{case.name}: {who} does not allocate: nothing is swept")
                 continue
             if not self.full:
-                drawn = [(self.random.randint(1, calls), self.random.random() < 0.5) for _ in range(self.arguments.count or case.sample)]
+                drawn = [(self.random.randint(1, calls), self.random.random() < 0.5) for _ in range(self.arguments.count or self.sample(case.sample))]
                 yield case, who, drawn, False
                 continue
             whole = case.whole or (who.endswith(":ours") and "child" not in who)
