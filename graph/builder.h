@@ -217,6 +217,30 @@ dlt_value *dlt_gather(dlt_builder *b, dlt_value *table, dlt_value *ids);
 /** (rows, ...) of zeros plus x's rows at ids, added in the order of ids. */
 dlt_value *dlt_scatter_add(dlt_builder *b, dlt_value *ids, dlt_value *x, int64_t rows);
 
+/* ---- images ---- */
+
+/* WARP: x, transform -> y. WARP_DX: dy, transform -> dx: each pixel of dy goes back to where y took it from. */
+typedef enum dlt_fill_mode { /* what lies outside an image with the row a b c d */
+    DLT_FILL_CONSTANT,       /* k k k k | a b c d | k k k k */
+    DLT_FILL_NEAREST,        /* a a a a | a b c d | d d d d */
+    DLT_FILL_REFLECT,        /* d c b a | a b c d | d c b a */
+    DLT_FILL_WRAP            /* a b c d | a b c d | a b c d */
+} dlt_fill_mode;
+typedef struct dlt_warp_attrs {
+    int64_t height, width; /* of the result */
+    bool nearest;          /* the nearest pixel, of two equally near the one farther from 0; else bilinear */
+    dlt_fill_mode fill_mode;
+    double fill_value;     /* k of DLT_FILL_CONSTANT */
+} dlt_warp_attrs;
+/**
+ * Samples images x (B, H, W, C), real, at affinely transformed places: (B, height, width, C). Pixel (row j, column i) of the result is
+ * taken from row b0 i + b1 j + b2 and column a0 i + a1 j + a2 of the input, where a row of `transform`, (B, 6) or (1, 6) for all
+ * images, is a0 a1 a2 b0 b1 b2. The fill mode holds for each of the four pixels of a bilinear sample by itself; one of weight 0 is not
+ * looked at, so whole steps and mirrored images are exact copies. Places beyond 2^30 count as 2^30, NaN as -2^30.
+ * The transform has no gradient. Source: keras.ops.image.affine_transform on JAX.
+ */
+dlt_value *dlt_warp(dlt_builder *b, dlt_value *x, dlt_value *transform, const dlt_warp_attrs *attrs);
+
 /* ---- order and counting: no gradients but top_k's values ---- */
 
 typedef struct dlt_top_k_attrs {

@@ -41,6 +41,13 @@ static void describe(const dlt_node *n, dlt_buf *out)
         dlt_buf_printf(out, "reduce %s", names[((const dlt_reduce_attrs *)n->attrs)->kind]);
         break;
     }
+    case DLT_OP_WARP:
+    case DLT_OP_WARP_DX: {
+        static const char *const modes[] = {"constant", "nearest", "reflect", "wrap"};
+        const dlt_warp_attrs *attrs = n->attrs;
+        dlt_buf_printf(out, "%s %s, %s outside", dlt_op_name(n->op), attrs->nearest ? "nearest" : "bilinear", modes[attrs->fill_mode]);
+        break;
+    }
     default:
         dlt_buf_string(out, dlt_op_name(n->op));
     }

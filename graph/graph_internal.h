@@ -54,11 +54,11 @@ dlt_value *dlt_builder_out_of_memory(dlt_builder *b);
 typedef void dlt_gradient_rule(dlt_builder *b, const dlt_node *node, dlt_value *const *dy, const bool *wanted,
                                dlt_value **dx);
 dlt_gradient_rule dlt_gradient_ew, dlt_gradient_reduce, dlt_gradient_reshape, dlt_gradient_transpose, dlt_gradient_slice,
-    dlt_gradient_pad, dlt_gradient_concat, dlt_gradient_reverse, dlt_gradient_gather, dlt_gradient_scatter_add,
+    dlt_gradient_pad, dlt_gradient_concat, dlt_gradient_reverse, dlt_gradient_gather, dlt_gradient_scatter_add, dlt_gradient_warp,
     dlt_gradient_top_k, dlt_gradient_cumsum, dlt_gradient_matmul, dlt_gradient_conv, dlt_gradient_conv_dx,
     dlt_gradient_conv_dw, dlt_gradient_max_pool, dlt_gradient_avg_pool, dlt_gradient_batch_norm,
     dlt_gradient_layer_norm, dlt_gradient_softmax, dlt_gradient_softmax_xent, dlt_gradient_rnn, dlt_gradient_attention,
-    dlt_gradient_segment;
+    dlt_gradient_segment, dlt_gradient_warp_dx;
 
 /** Grows an array of the graph's arena to hold one more; NULL-safe; false when memory is refused. */
 bool dlt_graph_grow(dlt_arena *arena, void *array, int count, int *room, size_t size);

@@ -168,6 +168,12 @@ static bool same_attention(const dlt_attention_attrs *a, const dlt_attention_att
            dlt_same_bits(a->dropout, b->dropout) && a->stream == b->stream && a->seed == b->seed;
 }
 
+static bool same_warp(const dlt_warp_attrs *a, const dlt_warp_attrs *b)
+{
+    return a->height == b->height && a->width == b->width && a->nearest == b->nearest && a->fill_mode == b->fill_mode &&
+           dlt_same_bits(a->fill_value, b->fill_value);
+}
+
 static bool same_permutation(const dlt_node *a, const dlt_node *b)
 {
     const dlt_transpose_attrs *x = a->attrs, *y = b->attrs;
@@ -228,6 +234,9 @@ static bool same_attributes(const dlt_node *a, const dlt_node *b)
     case DLT_OP_ATTENTION:
     case DLT_OP_ATTENTION_DX:
         return same_attention(x, y);
+    case DLT_OP_WARP:
+    case DLT_OP_WARP_DX:
+        return same_warp(x, y);
     case DLT_OP_VAR:
     case DLT_OP_SEGMENT: /* the variable */
         return *(void *const *)x == *(void *const *)y;

@@ -113,6 +113,10 @@ double dlt_node_flops(const dlt_node *n)
     case DLT_OP_SCATTER_ADD:
         flops = elements(n->inputs[1]);
         break;
+    case DLT_OP_WARP:
+    case DLT_OP_WARP_DX: /* two interpolations between columns and one between rows */
+        flops = ((const dlt_warp_attrs *)n->attrs)->nearest ? 0 : 9 * elements(n->op == DLT_OP_WARP ? y : x);
+        break;
     case DLT_OP_RNN:
     case DLT_OP_RNN_DX: {
         /* products with the kernel and the recurrent kernel; the gradient does each twice */

@@ -167,6 +167,9 @@ typedef struct dlt_rnn_ops {
     void (*sums)(double *sum, const float *x, int64_t stride, int64_t rows, int64_t cols);
 } dlt_rnn_ops;
 
+/** d = wa a + wb b, n floats each; two products and a sum, each rounded (simd/warp.c). d may be a. */
+typedef void dlt_blend_fn(float *d, const float *a, float wa, const float *b, float wb, int64_t n);
+
 typedef struct dlt_simd {
     int lanes; /* floats in a vector */
 
@@ -182,6 +185,7 @@ typedef struct dlt_simd {
     const dlt_pool_ops *pool;
     const dlt_norm_ops *norm;
     const dlt_rnn_ops *rnn;
+    dlt_blend_fn *blend;
 } dlt_simd;
 
 /** The table of an instruction set that this build has (on other machines than x86 only plain). */

@@ -673,6 +673,42 @@ static void embeddings_match_the_reference(void **state)
     check_many((kernel_case){"embedding", 0, 1e-5, 0, 30, random_embedding, NULL}, 30);
 }
 
+/* Images moved, mirrored and stretched, or turned, and what goes back to them. */
+static void random_warp(dlt_builder *b, const void *context)
+{
+    static const int64_t channels[] = {1, 2, 3, 4, 17, 40};
+    static const double kinds[][12] = {/* what is added to what the inputs times the second six are; products and sums are exact */
+                                       {1, 0, 0, 0, 1, 0, 0, 0, 8, 0, 0, 8}, {-1, 0, 20, 0, 1, 0, 0, 0, 0, 0, 0, 4},
+                                       {-1, 0, 0, 0, -1, 0, 0, 0, 16, 0, 0, 16}, {0, 0, 0, 0, 0, 0, 2, 0, 8, 0, 2, 8},
+                                       {0, 0, 0, 0, 0, 0, 1, 1, 16, 1, 1, 16}};
+    const kernel_case *c = context;
+    draw d = {c->seed, 0};
+    const double *kind = kinds[pick(&d, 0, 4)];
+    const int64_t batch = pick(&d, 1, 5), depth = channels[pick(&d, 0, 5)];
+    const dlt_shape shape = DLT_SHAPE(batch, pick(&d, 1, 70), pick(&d, 1, 90), depth);
+    const bool same = pick(&d, 0, 1) == 0;
+    const dlt_warp_attrs attrs = {.height = same ? shape.dim[1] : pick(&d, 1, 70),
+                                  .width = same ? shape.dim[2] : pick(&d, 1, 90),
+                                  .nearest = pick(&d, 0, 2) == 0,
+                                  .fill_mode = (dlt_fill_mode)pick(&d, DLT_FILL_CONSTANT, DLT_FILL_WRAP),
+                                  .fill_value = 0.25};
+    dlt_value *x = dlt_input(b, "x", dlt_real(b), shape);
+    dlt_value *transform = dlt_input(b, "transform", dlt_real(b), DLT_SHAPE(pick(&d, 0, 3) == 0 ? 1 : batch, 6));
+    transform = dlt_add(b, dlt_constant_array(b, dlt_real(b), DLT_SHAPE(6), kind),
+                        dlt_mul(b, dlt_constant_array(b, dlt_real(b), DLT_SHAPE(6), kind + 6), transform));
+    dlt_value *dy = dlt_input(b, "dy", dlt_real(b), DLT_SHAPE(batch, attrs.height, attrs.width, depth)), *dx;
+    dlt_value *y = dlt_warp(b, x, transform, &attrs);
+    dlt_gradients_from(b, &y, &dy, 1, &x, 1, &dx);
+    dlt_output(b, "y", y);
+    dlt_output(b, "dx", dx);
+}
+
+static void images_match_the_reference(void **state)
+{
+    (void)state;
+    check_many((kernel_case){"image", 0, 1e-4, 0, 0, random_warp, NULL}, 40);
+}
+
 /* Convolution, batch norm, relu, pool, convolution: as in a residual network. */
 static void norm_in_blocks(dlt_builder *b, const void *context)
 {
@@ -758,6 +794,7 @@ int main(void)
         cmocka_unit_test(attention_matches_the_reference),
         cmocka_unit_test(recurrence_matches_the_reference),
         cmocka_unit_test(embeddings_match_the_reference),
+        cmocka_unit_test(images_match_the_reference),
         cmocka_unit_test(norms_run_in_blocks),
         cmocka_unit_test(a_network_stays_in_blocks),
     };

@@ -242,6 +242,158 @@ static void rows_that_are_not_there_are_nan(void **state)
                                    {.shape = DLT_SHAPE(9), .integer = true, .type = DLT_I32, .low = -3, .high = 6}}});
 }
 
+/* ---- images ---- */
+
+typedef struct warp_case {
+    dlt_warp_attrs attrs;
+    const double *rows; /* of the transform; NULL: input 1 */
+    int64_t count;      /* of them */
+} warp_case;
+
+/* y = warp(x), and what dy sends back to x. */
+static void build_warp(dlt_builder *b, const op_case *c, dlt_value *const *in, dlt_value **out)
+{
+    const warp_case *w = c->attrs;
+    dlt_value *x = in[0], *dy = in[2];
+    dlt_value *transform = w->rows != NULL ? dlt_constant_array(b, dlt_real(b), DLT_SHAPE(w->count, 6), w->rows) : in[1];
+    out[0] = dlt_warp(b, x, transform, &w->attrs);
+    dlt_gradients_from(b, &out[0], &dy, 1, &x, 1, &out[1]);
+}
+
+/* Where a position is that may lie outside: one step of the fill mode after the other; -1: nowhere. */
+static int64_t walk_inside(int64_t i, int64_t n, dlt_fill_mode mode)
+{
+    while (i < 0 || i >= n) {
+        switch (mode) {
+        case DLT_FILL_CONSTANT:
+            return -1;
+        case DLT_FILL_NEAREST:
+            i += i < 0 ? 1 : -1;
+            break;
+        case DLT_FILL_REFLECT:
+            i = i < 0 ? -1 - i : 2 * n - 1 - i;
+            break;
+        default:
+            i += i < 0 ? n : -n;
+        }
+    }
+    return i;
+}
+
+static void naive_warp(const op_case *c, double *const *in, double *const *out)
+{
+    const warp_case *w = c->attrs;
+    const dlt_shape *x = &c->inputs[0].shape, *y = &c->inputs[2].shape;
+    const int64_t transforms = w->rows != NULL ? w->count : c->inputs[1].shape.dim[0];
+    for (int64_t to = 0; to < count_of(y); to++) {
+        const int64_t channel = to % y->dim[3], i = to / y->dim[3] % y->dim[2], j = to / y->dim[3] / y->dim[2] % y->dim[1];
+        const int64_t sample = to / y->dim[3] / y->dim[2] / y->dim[1];
+        const double *t = (w->rows != NULL ? w->rows : in[1]) + 6 * (transforms == 1 ? 0 : sample);
+        const double across = t[0] * (double)i + t[1] * (double)j + t[2], down = t[3] * (double)i + t[4] * (double)j + t[5];
+        const double left = w->attrs.nearest ? round(across) : floor(across), top = w->attrs.nearest ? round(down) : floor(down);
+        for (int corner = 0; corner < 4; corner++) {
+            const double u = corner % 2 == 0 ? 1 - (across - left) : across - left;
+            const double v = corner / 2 == 0 ? 1 - (down - top) : down - top;
+            const double weight = !w->attrs.nearest ? u * v : corner == 0 ? 1 : 0;
+            const int64_t column = walk_inside((int64_t)left + corner % 2, x->dim[2], w->attrs.fill_mode);
+            const int64_t row = walk_inside((int64_t)top + corner / 2, x->dim[1], w->attrs.fill_mode);
+            const bool outside = row < 0 || column < 0;
+            const int64_t from = ((sample * x->dim[1] + row) * x->dim[2] + column) * x->dim[3] + channel;
+            out[0][to] += weight * (outside ? w->attrs.fill_value : in[0][from]);
+            if (!outside) {
+                out[1][from] += weight * in[2][to];
+            }
+        }
+    }
+}
+
+static void check_warp(const char *name, const warp_case *w, dlt_shape x, double most, uint64_t number)
+{
+    const dlt_shape y = DLT_SHAPE(x.dim[0], w->attrs.height, w->attrs.width, x.dim[3]);
+    const int64_t transforms = number % 3 == 0 ? 1 : x.dim[0];
+    op_check(&(op_case){.name = name,
+                        .build = build_warp,
+                        .naive = naive_warp,
+                        .attrs = w,
+                        .input_count = 3,
+                        .output_count = 2,
+                        .seed = number,
+                        .inputs = {{.shape = x},
+                                   {.shape = DLT_SHAPE(transforms, 6), .fixed = true, .low = -most, .high = most},
+                                   {.shape = y}}});
+}
+
+static void images_are_sampled(void **state)
+{
+    (void)state;
+    /* moved by whole and by broken steps, mirrored, stretched, turned; for two samples */
+    static const double straight[][12] = {{1, 0, 0, 0, 1, 0, -1, 0, 4, 0, 1, 0},
+                                          {-1, 0, 4, 0, -1, 3, 1, 0, -2, 0, 1, 3},
+                                          {1, 0, 0.25, 0, 1, -1.5, 1, 0, -7.75, 0, 1, 9.5},
+                                          {-1, 0, 3.75, 0, -1, 3.5, 1, 0, 2, 0, 1, 0.5},
+                                          {0.5, 0, -0.25, 0, 0.5, 1.75, 2, 0, -3, 0, 1.5, -2},
+                                          {0, 1, 0, -1, 0, 4, 0, 0, 1, 0, 0, 2.25},
+                                          {1, 0, 0.5, 0, 1, 0.5, 0.75, 0.25, 0, -0.25, 0.75, 1}};
+    static const dlt_shape images[] = {{4, {2, 4, 5, 3}}, {4, {2, 1, 1, 1}}, {4, {2, 6, 3, 17}}, {4, {2, 3, 40, 1}}};
+    uint64_t number = 0;
+    for (int mode = DLT_FILL_CONSTANT; mode <= DLT_FILL_WRAP; mode++) {
+        for (int nearest = 0; nearest < 2; nearest++) {
+            warp_case w = {.attrs = {.height = 4, .width = 5, .nearest = nearest == 1, .fill_mode = (dlt_fill_mode)mode, .fill_value = 0.5},
+                           .count = 2};
+            for (size_t i = 0; i < DLT_COUNT(straight); i++) {
+                w.rows = straight[i];
+                check_warp("warp by given transforms", &w, images[0], 1, number++);
+            }
+            w.rows = NULL;
+            for (size_t i = 0; i < DLT_COUNT(images); i++) {
+                w.attrs.height = 3 + (int64_t)i;
+                w.attrs.width = i == 3 ? 37 : 7 - (int64_t)i;
+                check_warp("warp by any transforms", &w, images[i], i % 2 == 0 ? 1.5 : 4, number++);
+            }
+        }
+    }
+}
+
+static void build_far(dlt_builder *b, const void *context)
+{
+    const dlt_warp_attrs attrs = {.height = 2, .width = 2, .fill_mode = *(const dlt_fill_mode *)context, .fill_value = 7};
+    dlt_value *x = dlt_input(b, "x", dlt_real(b), DLT_SHAPE(1, 2, 2, 1));
+    dlt_output(b, "y", dlt_warp(b, x, dlt_input(b, "t", dlt_real(b), DLT_SHAPE(1, 6)), &attrs));
+}
+
+/* Transforms that lead nowhere, and pixels that are not finite but do not count. */
+static void far_places_and_weights_of_0_are_safe(void **state)
+{
+    (void)state;
+    const double ends[] = {1e300, -1e300, INFINITY, -INFINITY, NAN};
+    for (int mode = DLT_FILL_CONSTANT; mode <= DLT_FILL_WRAP; mode++) {
+        for (int reference = 0; reference < 2; reference++) {
+            const dlt_fill_mode fill = (dlt_fill_mode)mode;
+            test_program *t = test_compile(build_far, &fill, &(test_options){.reference = reference == 1});
+            double x[] = {1, NAN, INFINITY, 4}, y[4];
+            test_set_input(t, 0, x);
+            test_set_input(t, 1, (double[]){-1, 0, 1, 0, 1, 0}); /* mirrored: a copy, whatever stands in it */
+            test_run(t);
+            test_get(t, "y", y);
+            test_close("mirrored", y, (double[]){NAN, 1, 4, INFINITY}, 4, 0);
+            test_set_input(t, 0, (double[]){1, 1, 1, 1});
+            for (size_t i = 0; i < DLT_COUNT(ends); i++) {
+                for (int k = 0; k < 6; k++) {
+                    double place[6] = {1, 0, 0, 0, 1, 0};
+                    place[k] = ends[i];
+                    test_set_input(t, 1, place);
+                    test_run(t);
+                    test_get(t, "y", y);
+                    for (int pixel = 0; pixel < 4; pixel++) {
+                        assert_true(y[pixel] == 1 || (fill == DLT_FILL_CONSTANT && y[pixel] == 7));
+                    }
+                }
+            }
+            test_release(t);
+        }
+    }
+}
+
 /* ---- order and counting ---- */
 
 static void build_top_k(dlt_builder *b, const op_case *c, dlt_value *const *in, dlt_value **out)
@@ -1402,6 +1554,8 @@ int main(void)
         cmocka_unit_test(moving_keeps_values),
         cmocka_unit_test(rows_are_gathered_and_scattered),
         cmocka_unit_test(rows_that_are_not_there_are_nan),
+        cmocka_unit_test(images_are_sampled),
+        cmocka_unit_test(far_places_and_weights_of_0_are_safe),
         cmocka_unit_test(the_largest_come_first),
         cmocka_unit_test(nan_is_the_largest),
         cmocka_unit_test(counting_and_running_sums),

@@ -7,6 +7,7 @@ extern const dlt_winograd_ops DLT_SIMD(winograd);
 extern const dlt_pool_ops DLT_SIMD(pool);
 extern const dlt_norm_ops DLT_SIMD(norm);
 extern const dlt_rnn_ops DLT_SIMD(rnn);
+dlt_blend_fn DLT_SIMD(blend);
 extern const dlt_simd DLT_SIMD(table);
 const dlt_simd DLT_SIMD(table) = {
     .lanes = VW,
@@ -21,5 +22,6 @@ const dlt_simd DLT_SIMD(table) = {
     .pool = &DLT_SIMD(pool),
     .norm = &DLT_SIMD(norm),
     .rnn = &DLT_SIMD(rnn),
+    .blend = DLT_SIMD(blend),
     .reduce = {&DLT_SIMD(reduce_f32), &DLT_SIMD(reduce_f64), &DLT_SIMD(reduce_i64)},
 };
