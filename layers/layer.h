@@ -77,6 +77,7 @@ typedef struct dlt_layer_desc {
     bool no_key;       /* gets no group in weights files (Input, Reuse) */
     bool starts;       /* may be built with `in` NULL: Input, table layers */
     bool mixes_samples; /* rows of a batch influence each other at inference: no padding of the last batch (decisions 14) */
+    bool whole_at_inference; /* training alone changes the size: at inference the input goes through as it is (RandomCrop) */
     bool reversible;    /* build knows what dlt_layer_call's `reversed` asks */
     bool recurrent;     /* its parameters begin with dlt_recurrent_params (layers/recurrent.h) */
     /**

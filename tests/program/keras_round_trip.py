@@ -169,6 +169,16 @@ def kinds():
         {"Reshape": {"target_shape": [1, 4]}}, {"AveragePooling1D": {"pool_size": 1}}, "GlobalMaxPooling1D",
         {"Dense": {"units": 3}}, {"Softmax": {}},
     ]  # fmt: skip
+    yield "images", [8, 9, 3], [  # RandomCrop leaves them whole at inference
+        "RandomFlip", {"RandomTranslation": {"height_factor": 0.2, "width_factor": [-0.1, 0.3]}}, {"RandomZoom": {"height_factor": 0.2}},
+        {"RandomRotation": {"factor": 0.1, "fill_mode": "constant"}}, {"Conv2D": {"filters": 4, "kernel_size": 2}},
+        {"RandomCrop": {"height": 5, "width": 5}}, {"Conv2D": {"filters": 4, "kernel_size": 2}}, "GlobalAveragePooling2D",
+    ]  # fmt: skip
+    yield "image_sizes", [8, 9, 3], [
+        {"CenterCrop": {"height": 7, "width": 6}}, {"Conv2D": {"filters": 4, "kernel_size": 2}}, {"Resizing": {"height": 9, "width": 4}},
+        {"Conv2D": {"filters": 4, "kernel_size": 2}}, {"Resizing": {"height": 3, "width": 3, "interpolation": "nearest"}}, "Flatten",
+        {"Dense": {"units": 2}},
+    ]  # fmt: skip
     yield "global_max_pooling2d", I, [{"Conv2D": {"filters": 4, "kernel_size": 3}}, "GlobalMaxPooling2D"]
 
 

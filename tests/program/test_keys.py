@@ -259,6 +259,8 @@ class Bases:
             if e["mask"] and e["dtype"] != "int32" and rank == 3:
                 layers, at = layers.replace("[", "[{Masking: {mask_value: 0}}, ", 1), at + 1
             tail = ", Flatten, {Dense: {units: 1}}]"
+            if name == "RandomCrop":  # images of another size at inference
+                tail = ", GlobalAveragePooling2D, {Dense: {units: 1}}]"
             yield (f"data: {{train: {{NPY: {{features: {data}, labels: t.npy}}}}}}\nlayers: {layers.strip()[:-1]}{tail}\n"
                    f"loss: mse\n{HEAD}", f"layers[{at}]")
         if name == "FeatureSpace":

@@ -30,6 +30,7 @@ typedef struct dlt_layer_example {
     dlt_layer_input_spec input;
     const char *layers; /* "[BEFORE..., LAYER]" */
     bool no_gradient;
+    const dlt_layer_desc *desc; /* for who reads the examples of a layer to set */
 } dlt_layer_example;
 
 /** Asserts that there is memory. */

@@ -188,6 +188,13 @@ static const shape_case shapes[] = {
     ROW("[{Permute: {dims: [3, 1, 2]}}]", IN(2, 3, 4, 5), "(2, 5, 3, 4)", ""),
     ROW("[{RepeatVector: {n: 4}}]", IN(2, 3), "(2, 4, 3)", ""),
     ROW("[{ZeroPadding2D: {padding: [1, 2, 3, 4]}}]", IN(2, 5, 6, 3), "(2, 8, 13, 3)", ""),
+    ROW("[RandomFlip, {RandomTranslation: {height_factor: 0.1, width_factor: 0.1}}, {RandomRotation: {factor: 0.1}}, {RandomZoom: "
+        "{height_factor: 0.1}}]",
+        IN(2, 5, 6, 3), "(2, 5, 6, 3)", ""),
+    ROW("[{RandomCrop: {height: 3, width: 2}}]", IN(2, 5, 6, 3), "(2, 3, 2, 3)", ""),
+    ROW("[{RandomCrop: {height: 3, width: 2, data_format: channels_first}}]", IN(2, 3, 5, 6), "(2, 3, 3, 2)", ""),
+    ROW("[{CenterCrop: {height: 9, width: 2}}]", IN(2, 5, 6, 3), "(2, 9, 2, 3)", ""),
+    ROW("[{Resizing: {height: 9, width: 2}}]", IN(2, 5, 6, 3), "(2, 9, 2, 3)", ""),
     ROW("[Masking]", IN(2, 5, 3), "(2, 5, 3)", ""),
     ROW("[ReLU, LeakyReLU, ELU, Softmax]", IN(2, 5), "(2, 5)", ""),
     ROW("[{PReLU: {shared_axes: [1, 2]}}]", IN(2, 5, 6, 3), "(2, 5, 6, 3)",
@@ -230,9 +237,10 @@ static void a_layer_does_to_masks_what_keras_says(void **state)
          "Softmax SpatialDropout1D SpatialDropout2D TimeDistributed"},
         {DLT_MASK_USE, "Bidirectional GRU LSTM Masking Parallel Repeat Residual Reuse Sequential SimpleRNN"},
         {DLT_MASK_DROP,
-         "AveragePooling1D AveragePooling2D Conv1D Conv2D DepthwiseConv2D Embedding Flatten "
+         "AveragePooling1D AveragePooling2D CenterCrop Conv1D Conv2D DepthwiseConv2D Embedding Flatten "
          "GlobalAveragePooling2D GlobalMaxPooling1D GlobalMaxPooling2D MaxPooling1D MaxPooling2D Permute "
-         "RepeatVector Reshape ReversibleEmbedding ZeroPadding2D"},
+         "RandomCrop RandomFlip RandomRotation RandomTranslation RandomZoom RepeatVector Reshape Resizing "
+         "ReversibleEmbedding ZeroPadding2D"},
         {DLT_MASK_END, "FeatureSpace GlobalAveragePooling1D"},
     };
     (void)state;
@@ -473,6 +481,18 @@ static const struct {
     MISTAKE(
         "[{ZeroPadding2D: {padding: [1, 2, 3]}}]", IN(2, 3, 4, 5),
         "test.yaml:1:36: ZeroPadding2D: padding has 3 numbers; give 1, 2 (height, width) or 4 (top, bottom, left, right)"),
+    MISTAKE("[RandomFlip]", IN(2, 3, 4),
+            "test.yaml:1:10: RandomFlip needs images (N, H, W, C), got (None, 3, 4); if the axis of the channels is missing, put "
+            "Reshape before it"),
+    MISTAKE("[{Resizing: {height: 2, width: 2, data_format: channels_first}}]", IN(2, 3),
+            "test.yaml:1:11: Resizing needs images (N, C, H, W), got (None, 3)"),
+    MISTAKE("[{Resizing: {height: 2, width: 2, crop_to_aspect_ratio: true, pad_to_aspect_ratio: true}}]", IN(2, 3, 4, 5),
+            "test.yaml:1:92: Resizing: only one of crop_to_aspect_ratio and pad_to_aspect_ratio can be true"),
+    MISTAKE("[{RandomTranslation: {height_factor: [0.1, 0.2, 0.3], width_factor: 0}}]", IN(2, 3, 4, 5),
+            "test.yaml:1:46: RandomTranslation: height_factor has 3 numbers; give one, f for -f to f, or two, the least and the "
+            "largest"),
+    MISTAKE("[{RandomZoom: {height_factor: [-1, 0.5]}}]", IN(2, 3, 4, 5),
+            "test.yaml:1:39: RandomZoom: height_factor must be above -1, got -1"),
     MISTAKE(
         "[Softmax]", IN(2, 3, 4),
         "test.yaml:1:10: Softmax: a mask of shape (None, 3) does not fit the input (None, 3, 4); it must have the input's shape",
