@@ -224,6 +224,44 @@ WEIGHTS = {
 }
 
 
+def sample(x, transform, size, interpolation, fill_mode, fill_value=0.0):
+    """Images (N, H, W, C) at affinely transformed places. What lies outside is laid around the image first."""
+    modes = {"constant": "constant", "nearest": "edge", "reflect": "symmetric", "wrap": "wrap"}
+    values = {"constant_values": fill_value} if fill_mode == "constant" else {}
+    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float64)
+    out = np.zeros((len(x), *size, x.shape[3]))
+    for n, image in enumerate(x):
+        a0, a1, a2, b0, b1, b2 = transform[n % len(transform)]
+        right, down = a0 * columns + a1 * rows + a2, b0 * columns + b1 * rows + b2
+        far = int(max(np.abs(right).max(), np.abs(down).max())) + 2
+        around = np.pad(image, ((far, far), (far, far), (0, 0)), modes[fill_mode], **values)
+        if interpolation == "nearest":
+            right, down = np.floor(right + 0.5), np.floor(down + 0.5)
+        left, top = np.floor(right).astype(int), np.floor(down).astype(int)
+        for i in (0, 1):
+            for j in (0, 1):
+                weight = (1 - abs(top + j - down)) * (1 - abs(left + i - right))
+                out[n] += weight[..., None] * around[top + j + far, left + i + far]
+    return out
+
+
+def stretch(count, size, interpolation):
+    """The matrix (size, count) that resizes an axis: a triangle around each place, of weight 1 inside the image."""
+    place = (np.arange(size) + 0.5) * count / size
+    if interpolation == "nearest":
+        return np.eye(count)[np.floor(place).astype(int)]
+    weights = np.maximum(0, 1 - abs(place[:, None] - 0.5 - np.arange(count)))
+    return weights / weights.sum(1, keepdims=True)
+
+
+def aspect(x, height, width):
+    """The largest window in the middle of images that has the aspect ratio of width : height, as slices."""
+    high = max(1, min(x.shape[1], x.shape[2] * height // width))
+    wide = max(1, min(x.shape[2], x.shape[1] * width // height))
+    top, left = (x.shape[1] - high) // 2, (x.shape[2] - wide) // 2
+    return slice(top, top + high), slice(left, left + wide)
+
+
 class Net:
     """Runs a list of layers of a model file on float64 weights, given by their paths in the weights file."""
 
@@ -328,6 +366,90 @@ class Net:
 
     def Rescaling(self, p, path, scope, x, mask):
         return x * number(p["scale"]) + number(p.get("offset", 0.0)), mask
+
+    # Images
+    def images(self, p, x, make):
+        """make() on channels last; the mask is lost."""
+        if p.get("data_format") == "channels_first":
+            return np.moveaxis(make(np.moveaxis(x, 1, -1)), -1, 1), None
+        return make(x), None
+
+    def moved(self, p, x, transform):
+        """The transform of an image of this size; factors are [f, f]."""
+        if not self.training:
+            return x, None
+        how = (p.get("interpolation", "bilinear"), p.get("fill_mode", "reflect"), p.get("fill_value", 0.0))
+        return self.images(p, x, lambda x: sample(x, [transform(*x.shape[1:3])], x.shape[1:3], *how))
+
+    def fixed(self, p, key):
+        factor = p[key] if isinstance(p[key], list) else [-p[key], p[key]]
+        if self.training and factor[0] != factor[1]:
+            raise ValueError(f"{key} is drawn at random")
+        return factor[0]
+
+    def RandomFlip(self, p, path, scope, x, mask):
+        if self.training:
+            raise ValueError("flips are drawn at random")
+        return x, None
+
+    def RandomTranslation(self, p, path, scope, x, mask):
+        down, right = self.fixed(p, "height_factor"), self.fixed(p, "width_factor")
+        return self.moved(p, x, lambda h, w: (1, 0, -right * w, 0, 1, -down * h))
+
+    def RandomZoom(self, p, path, scope, x, mask):
+        high = 1 + self.fixed(p, "height_factor")
+        wide = 1 + self.fixed(p, "width_factor") if p.get("width_factor") is not None else high
+        return self.moved(p, x, lambda h, w: (wide, 0, (1 - wide) * (w - 1) / 2, 0, high, (1 - high) * (h - 1) / 2))
+
+    def RandomRotation(self, p, path, scope, x, mask):
+        c, s = (f(2 * np.pi * self.fixed(p, "factor")) for f in (np.cos, np.sin))
+
+        def transform(h, w):
+            cx, cy = (w - 1) / 2, (h - 1) / 2
+            return (c, -s, cx - c * cx + s * cy, s, c, cy - s * cx - c * cy)
+
+        return self.moved(p, x, transform)
+
+    def resized(self, x, height, width, interpolation="bilinear"):
+        down, across = stretch(x.shape[1], height, interpolation), stretch(x.shape[2], width, interpolation)
+        return np.einsum("jh,iw,nhwc->njic", down, across, x)
+
+    def RandomCrop(self, p, path, scope, x, mask):
+        def crop(x):
+            h, w = p["height"], p["width"]
+            if x.shape[1] > h and x.shape[2] > w:
+                raise ValueError("the place is drawn at random")
+            rows, columns = aspect(x, h, w)
+            x = x[:, rows.start : rows.start + h, columns.start : columns.start + w]
+            return self.resized(x, h, w)
+
+        return self.images(p, x, crop) if self.training else (x, None)
+
+    def CenterCrop(self, p, path, scope, x, mask):
+        def crop(x):
+            h, w = p["height"], p["width"]
+            top, left = (x.shape[1] - h) // 2, (x.shape[2] - w) // 2
+            if min(top, left) >= 0 and x.shape[1] >= h and x.shape[2] >= w:
+                return x[:, top : top + h, left : left + w]
+            rows, columns = aspect(x, h, w)
+            return self.resized(x[:, rows, columns], h, w)
+
+        return self.images(p, x, crop)
+
+    def Resizing(self, p, path, scope, x, mask):
+        h, w, whole = p["height"], p["width"], x.dtype.kind in "iu"
+
+        def resize(x):
+            if p.get("crop_to_aspect_ratio"):
+                x = x[:, *aspect(x, h, w)]
+            elif p.get("pad_to_aspect_ratio"):
+                above = max(0, x.shape[2] * h // w - x.shape[1]) // 2
+                before = 0 if above else max(0, x.shape[1] * w // h - x.shape[2]) // 2
+                x = np.pad(x, ((0, 0), (above, above), (before, before), (0, 0)), constant_values=p.get("fill_value", 0.0))
+            y = self.resized(x, h, w, p.get("interpolation", "bilinear"))
+            return np.round(y) if whole else y
+
+        return self.images(p, x, resize)
 
     def Normalization(self, p, path, scope, x, mask):
         axis = p.get("axis", -1)
@@ -566,7 +688,7 @@ def check_layers(cases, arrays, report):
         if "layers" not in case or f"{name}/x" not in arrays.files:
             continue
         x = arrays[f"{name}/x"]
-        x64 = x if x.dtype == np.int32 else x.astype(np.float64)
+        x64 = x.astype(np.float64) if x.dtype == np.float32 else x
         if "mask" in case:
             check_mask(case, x64, arrays, report)
             continue
@@ -610,6 +732,21 @@ def check_layers(cases, arrays, report):
                     rtol=case.get("tolerance", 3e-6),
                 ),
             )
+
+
+def check_warps(cases, arrays, report):
+    """The gradient too: sampling is linear but for the fill value."""
+    for case in cases:
+        name = case["name"]
+        x, transform, dy = (arrays[f"{name}/{key}"].astype(np.float64) for key in ("x", "transform", "dy"))
+        how = (transform, x.shape[1:3], case["interpolation"], case["fill_mode"])
+        report(name, "y", close(sample(x, *how, case["fill_value"]), arrays[f"{name}/y"]))
+        dx = np.zeros_like(x)
+        for at in np.ndindex(x.shape[1:3]):
+            one = np.zeros_like(x)
+            one[:, at[0], at[1]] = 1
+            dx[:, at[0], at[1]] = (sample(one, *how) * dy).sum((1, 2))
+        report(name, "dx", close(dx, arrays[f"{name}/dx"]))
 
 
 def check_mask(case, x, arrays, report):
@@ -1321,6 +1458,8 @@ CHECKS = {
     "layers": [check_layers],
     "masks": [check_layers],
     "containers": [check_layers],
+    "images": [check_layers],
+    "warps": [check_warps],
     "losses": [check_losses],
     "metrics": [check_metrics],
     "optimizers": [check_optimizers],

@@ -21,6 +21,8 @@ MODULES = {
     "layers": ("layers", "jax"),
     "masks": ("layers", "jax"),
     "containers": ("layers", "jax"),
+    "images": ("images", "jax"),
+    "warps": ("images", "jax"),
     "losses": ("losses", "jax"),
     "metrics": ("metrics", "jax"),
     "optimizers": ("optimizers", "jax"),

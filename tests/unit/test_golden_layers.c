@@ -247,6 +247,12 @@ static void containers_are_those_of_keras(void **state)
     compare_family("containers");
 }
 
+static void layers_for_images_are_those_of_keras(void **state)
+{
+    (void)state;
+    compare_family("images");
+}
+
 static void masks_are_those_of_keras(void **state)
 {
     (void)state;
@@ -287,6 +293,7 @@ int main(void)
         cmocka_unit_test(layers_are_those_of_keras),
         cmocka_unit_test(activations_are_those_of_keras),
         cmocka_unit_test(containers_are_those_of_keras),
+        cmocka_unit_test(layers_for_images_are_those_of_keras),
         cmocka_unit_test(masks_are_those_of_keras),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

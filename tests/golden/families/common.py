@@ -265,7 +265,8 @@ def layer_case(family, case, attempts=50):
             if data is not None and case["input"].get("like_data"):
                 x = (data[: x.shape[0]] + 0.3 * x).astype(np.float32)
             y, _ = chain.forward(x)
-            dy = random.standard_normal(y.shape).astype(np.float32)
+            # RandomCrop changes the size in training alone
+            dy = random.standard_normal(case.get("_out", y.shape)).astype(np.float32)
             train = case.get("train", True)
             if train and near_kink(chain, x, dy, rng(name + "/kink", attempt)):
                 continue
