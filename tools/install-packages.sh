@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what dltrain is built from and tested with, on Debian and Ubuntu. Arguments: more packages.
 set -eu
-packages="cmake ninja-build pkg-config gcc libc6-dev libyaml-dev libhdf5-dev libopenblas-serial-dev libzip-dev zlib1g-dev libcmocka-dev $*"
+packages="cmake ninja-build pkg-config gcc libc6-dev libyaml-dev libhdf5-dev libopenblas-serial-dev libzip-dev zlib1g-dev libjpeg-dev libpng-dev libcmocka-dev $*"
 missing=
 for p in $packages; do
     dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"

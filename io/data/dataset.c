@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/linux_map.h"
+#include "io/data/folder.h"
 #include "io/data/pack.h"
 #include "io/data/signature.h"
 
@@ -283,6 +284,9 @@ static dlt_status make_key(const dlt_source *source, dlt_pack_key *key, dlt_diag
         const int64_t facts[2] = {source->stamps[i].size, source->stamps[i].mtime_ns};
         dlt_sha256_update(&sha, facts, sizeof facts);
         dlt_sha256_update(&sha, source->stamps[i].sample, sizeof source->stamps[i].sample);
+        if (source->stamps[i].folder != NULL) {
+            dlt_sha256_update(&sha, source->stamps[i].folder->times, sizeof source->stamps[i].folder->times);
+        }
     }
     dlt_sha256_final(&sha, key->stamp);
     key->what = source->stamp_count > 0 ? source->stamps[0].path : source->item->kind->name;
@@ -572,6 +576,36 @@ static dlt_status fill_cache(dlt_dataset *ds, const char *folder, const dlt_pack
     return cache_regions(ds, diag);
 }
 
+/* Writes a cache file of records that memory holds, for the next start. Where it cannot be written that start costs as much as this one. */
+static dlt_status keep_copy(const dlt_dataset *ds, const char *folder, const dlt_pack_key *key, int64_t units,
+                            dlt_diag *diag)
+{
+    dlt_pack_writer *writer = NULL;
+    dlt_buf meta = {0};
+    int64_t left = units;
+    write_meta(ds->source, units, &meta);
+    if (meta.failed) {
+        dlt_buf_release(&meta);
+        return dlt_fail_memory(diag);
+    }
+    dlt_status status = dlt_pack_create(folder, key, &writer, NULL);
+    for (size_t i = 0; status == DLT_OK && i < ds->segment_count; i++) {
+        const int64_t here = ds->shift == ONE_SEGMENT || left < units_per_segment(ds) ? left : units_per_segment(ds);
+        status = dlt_pack_append(writer, ds->segments[i], (size_t)here * ds->unit_bytes, NULL);
+        left -= here;
+    }
+    if (status == DLT_OK) {
+        status = dlt_pack_finish(writer, dlt_buf_text(&meta), meta.length, NULL);
+    } else {
+        dlt_pack_abort(writer);
+    }
+    dlt_buf_release(&meta);
+    if (status != DLT_OK) {
+        dlt_note(diag, (dlt_pos){0}, "%s: no packed copy can be kept in '%s'; the next start reads all of it again", key->what, folder);
+    }
+    return DLT_OK;
+}
+
 static dlt_status read_in_place(dlt_dataset *ds, dlt_diag *diag)
 {
     const dlt_source *source = ds->source;
@@ -627,6 +661,9 @@ static dlt_status load(dlt_dataset *ds, const dlt_dataset_options *options, cons
             ds->count = dlt_source_records(source, units);
             ds->exact = true;
             digest_segments(ds, units, records);
+            if (source->costly && folder != NULL && ds->count > 0) {
+                DLT_TRY(keep_copy(ds, folder, key, units, diag));
+            }
             return make_content(ds, records, diag);
         }
     }
@@ -640,6 +677,13 @@ static dlt_status copy_stamps(dlt_dataset *ds, dlt_diag *diag)
     for (size_t i = 0; ds->stamps != NULL && i < source->stamp_count; i++) {
         ds->stamps[i] = source->stamps[i];
         ds->stamps[i].path = dlt_arena_string(ds->arena, source->stamps[i].path);
+        if (source->stamps[i].folder != NULL) {
+            struct dlt_folder_stamp *folder = dlt_arena_alloc(ds->arena, 1, sizeof *folder);
+            if (folder != NULL) {
+                *folder = *source->stamps[i].folder;
+            }
+            ds->stamps[i].folder = folder;
+        }
         ds->file_bytes += source->stamps[i].size;
     }
     ds->stamp_count = source->stamp_count;
@@ -824,7 +868,8 @@ const char *dlt_dataset_part_path(const dlt_dataset *ds, size_t part)
         return ds->stamps[0].path;
     }
     /* arrays of which each is a file: both are in the order features, labels, weights */
-    return !frame->table && ds->stamp_count == frame->layout.count ? ds->stamps[part].path : NULL;
+    const bool arrays = !frame->table && ds->stamp_count == frame->layout.count;
+    return arrays && ds->stamps[part].folder == NULL ? ds->stamps[part].path : NULL;
 }
 
 int64_t dlt_dataset_file_bytes(const dlt_dataset *ds)

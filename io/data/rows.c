@@ -21,6 +21,19 @@ struct dlt_rows {
     int64_t next_row;
 };
 
+/* Images as bytes, which files and folders of images can give. */
+static bool takes_images(const dlt_frame *frame)
+{
+    const dlt_part *first = frame->layout.count > 0 ? &frame->layout.parts[0] : NULL;
+    return first != NULL && !frame->table && first->dtype == DLT_U8 && first->shape.rank == 3 && first->dictionary == NULL;
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat status;
+    return strcmp(path, "-") != 0 && dlt_file()->stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
 dlt_status dlt_source_kind_of_file(const char *path, const dlt_frame *frame, const dlt_kind **kind,
                                    dlt_diag *diag)
 {
@@ -28,7 +41,9 @@ dlt_status dlt_source_kind_of_file(const char *path, const dlt_frame *frame, con
     const char *name = frame->table ? "CSV"
                        : text       ? "Text"
                                     : "NPY"; /* of what has no mark, and of standard input */
-    if (strcmp(path, "-") != 0) {
+    if (takes_images(frame) && is_folder(path)) {
+        name = "ImageFolder";
+    } else if (strcmp(path, "-") != 0) {
         unsigned char front[8] = {0};
         size_t got = 0;
         dlt_stream *stream = NULL;
@@ -37,21 +52,29 @@ dlt_status dlt_source_kind_of_file(const char *path, const dlt_frame *frame, con
         dlt_stream_close(stream);
         DLT_TRY(status);
         const bool idx = front[0] == 0 && front[1] == 0 && front[2] >= 8 && front[2] <= 14 && front[3] > 0;
+        const char *image = memcmp(front, "\xff\xd8\xff", 3) == 0           ? "JPEG"
+                            : memcmp(front, "\x89PNG\r\n\x1a\n", 8) == 0 ? "PNG"
+                                                                         : NULL;
         const char *arrays = memcmp(front, "\x93NUMPY", 6) == 0           ? "NPY"
                              : memcmp(front, "PK\x03\x04", 4) == 0        ? "NPZ"
                              : memcmp(front, "\x89HDF\r\n\x1a\n", 8) == 0 ? "HDF5"
                              : idx                                        ? "IDX"
                                                                           : NULL;
-        if ((frame->table || text) && arrays != NULL) {
-            return dlt_fail(diag, DLT_E_DATA, (dlt_pos){0}, "'%s' is an %s file; the model takes %s", path,
-                            arrays, frame->table ? "a table" : "text");
+        if ((frame->table || text) && (arrays != NULL || image != NULL)) {
+            return dlt_fail(diag, DLT_E_DATA, (dlt_pos){0}, "'%s' is a%s %s file; the model takes %s", path,
+                            arrays != NULL ? "n" : "", arrays != NULL ? arrays : image, frame->table ? "a table" : "text");
         }
-        if (!frame->table && !text && arrays == NULL) {
+        if (image != NULL && !takes_images(frame)) {
+            return dlt_fail(diag, DLT_E_DATA, (dlt_pos){0},
+                            "'%s' is a %s file; the model takes arrays that are no images of bytes, (height, width, channels)", path, image);
+        }
+        if (!frame->table && !text && arrays == NULL && image == NULL) {
             return dlt_fail(
                 diag, DLT_E_DATA, (dlt_pos){0},
-                "'%s' is no NPY, NPZ, HDF5 or IDX file; the model takes arrays, not tables or text", path);
+                "'%s' is no NPY, NPZ, HDF5 or IDX file%s; the model takes arrays, not tables or text", path,
+                takes_images(frame) ? ", no image" : "");
         }
-        name = arrays != NULL ? arrays : name;
+        name = image != NULL ? "ImageFolder" : arrays != NULL ? arrays : name;
     }
     *kind = dlt_kind_find(&dlt_source_category, name);
     return *kind != NULL ? DLT_OK

@@ -56,6 +56,7 @@ struct dlt_source {
     const size_t *unit_offsets; /* by part: where it lies in the span; NULL: the layout's offsets */
     int64_t units;              /* that there are; -1: known at the end */
     bool labels_known;          /* stats.classes are complete already */
+    bool costly;                /* records are packed into a cache file though memory holds them: they are dear to make */
     dlt_extent *extents;        /* all parts, or none */
     size_t extent_count;
     /** Values of a part for records [first, first + rows), at any time, by any thread: then nothing need be

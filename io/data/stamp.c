@@ -1,6 +1,8 @@
 /* io/data/stamp.c: stamps of source files. */
 #include "io/data/stamp.h"
 
+#include "io/data/folder.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -59,17 +61,44 @@ dlt_status dlt_stamp_take(int fd, const char *path, bool with_sample, dlt_stamp 
     return with_sample ? digest_samples(fd, stamp, diag) : DLT_OK;
 }
 
+static dlt_status check_folder(const dlt_stamp *stamp, const struct stat *status, bool *same, dlt_diag *diag)
+{
+    dlt_folder folder;
+    dlt_stamp now = {0};
+    *same = mtime_of(status) == stamp->folder->mtime_ns;
+    if (*same) {
+        return DLT_OK;
+    }
+    dlt_arena *arena = dlt_arena_create();
+    if (arena == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    dlt_status result = dlt_folder_list(stamp->path, &stamp->folder->choice, (dlt_pos){0}, arena, &folder, diag);
+    if (result == DLT_OK) {
+        result = dlt_folder_stamp_of(&folder, &stamp->folder->choice, stamp->folder->counts, arena, &now, diag);
+    }
+    *same = memcmp(now.sample, stamp->sample, sizeof now.sample) == 0;
+    dlt_arena_destroy(arena);
+    return result;
+}
+
 dlt_status dlt_stamp_check(const dlt_stamp *stamp, bool packed, dlt_diag *diag)
 {
     struct stat status;
+    bool same = false;
     if (dlt_file()->stat(stamp->path, &status) != 0) {
         return dlt_fail(diag, DLT_E_DATA, (dlt_pos){0},
                         "'%s' can no longer be read while the run uses it: %s", stamp->path, strerror(errno));
     }
-    if ((int64_t)status.st_size == stamp->size && mtime_of(&status) == stamp->mtime_ns) {
+    if (stamp->folder != NULL) {
+        DLT_TRY(check_folder(stamp, &status, &same, diag));
+    } else {
+        same = (int64_t)status.st_size == stamp->size && mtime_of(&status) == stamp->mtime_ns;
+    }
+    if (same) {
         return DLT_OK;
     }
-    if (packed && (int64_t)status.st_size == stamp->size) {
+    if (stamp->folder == NULL && packed && (int64_t)status.st_size == stamp->size) {
         int fd = -1;
         dlt_stamp now = {0};
         DLT_TRY(dlt_file_open_read(stamp->path, DLT_E_DATA, (dlt_pos){0}, &fd, NULL, diag));

@@ -1,0 +1,26 @@
+# libjpeg-turbo and libpng as target dltrain_images. Their archives are taken where there are some that link, as with libhdf5:
+# each shared library costs the start of the program about 0.3 ms, also of those that never see an image.
+option(DLT_IMAGES_STATIC "link the archives of libjpeg and libpng where there are some" ON)
+pkg_check_modules(JPEG REQUIRED IMPORTED_TARGET libjpeg)
+pkg_check_modules(PNG REQUIRED IMPORTED_TARGET libpng)
+add_library(dltrain_images INTERFACE)
+if(DLT_IMAGES_STATIC)
+  find_library(DLT_JPEG_ARCHIVE NAMES libjpeg.a HINTS ${JPEG_LIBRARY_DIRS})
+  find_library(DLT_PNG_ARCHIVE NAMES libpng16.a libpng.a HINTS ${PNG_LIBRARY_DIRS})
+  if(DLT_JPEG_ARCHIVE AND DLT_PNG_ARCHIVE)
+    include(CheckCSourceCompiles)
+    set(CMAKE_REQUIRED_INCLUDES ${JPEG_INCLUDE_DIRS} ${PNG_INCLUDE_DIRS})
+    set(CMAKE_REQUIRED_LIBRARIES ${DLT_JPEG_ARCHIVE} ${DLT_PNG_ARCHIVE} ZLIB::ZLIB m)
+    check_c_source_compiles("#include <stdio.h>\n#include <jpeglib.h>\n#include <png.h>
+      int main(void) { struct jpeg_decompress_struct d; jpeg_destroy_decompress(&d); return png_access_version_number() == 0; }"
+      DLT_IMAGE_ARCHIVES_LINK)
+    unset(CMAKE_REQUIRED_INCLUDES)
+    unset(CMAKE_REQUIRED_LIBRARIES)
+  endif()
+endif()
+if(DLT_IMAGE_ARCHIVES_LINK)
+  target_include_directories(dltrain_images SYSTEM INTERFACE ${JPEG_INCLUDE_DIRS} ${PNG_INCLUDE_DIRS})
+  target_link_libraries(dltrain_images INTERFACE ${DLT_JPEG_ARCHIVE} ${DLT_PNG_ARCHIVE} ZLIB::ZLIB m)
+else()
+  target_link_libraries(dltrain_images INTERFACE PkgConfig::JPEG PkgConfig::PNG)
+endif()
