@@ -681,12 +681,12 @@ static dlt_status report_bad(dlt_source *source, dlt_diag *diag)
         return dlt_fail_memory(diag);
     }
     if (p->bad_files == BAD_SKIP) {
-        dlt_warn(diag, at_path(source), "%s of %s images cannot be read and %s left out: %s%s%s%s", bad, all, s->bad == 1 ? "is" : "are",
+        dlt_warn(diag, at_path(source), "%s of %s images in '%s' cannot be read and %s left out: %s%s%s%s", bad, all, p->path, s->bad == 1 ? "is" : "are",
                  dlt_buf_text(&s->bad_list), shortened ? ", and " : "", shortened ? more : "", shortened ? " more" : "");
         return DLT_OK;
     }
-    return dlt_fail(diag, DLT_E_DATA, at_path(source), "%s of %s images cannot be read: %s%s%s%s; bad_files: skip leaves such files out", bad,
-                    all, dlt_buf_text(&s->bad_list), shortened ? ", and " : "", shortened ? more : "", shortened ? " more" : "");
+    return dlt_fail(diag, DLT_E_DATA, at_path(source), "%s of %s images in '%s' cannot be read: %s%s%s%s; bad_files: skip leaves such files out", bad,
+                    all, p->path, dlt_buf_text(&s->bad_list), shortened ? ", and " : "", shortened ? more : "", shortened ? " more" : "");
 }
 
 /* The next files, decoded into the stage. */

@@ -104,6 +104,9 @@ def main():
     arrays["crop"], _ = read((6, 8), crop_to_aspect_ratio=True)
     arrays["pad"], _ = read((6, 8), pad_to_aspect_ratio=True)
     arrays["rgba"], arrays["rgba_labels"] = read((HEIGHT, WIDTH), ["cow", "bee"], color_mode="rgba")
+    # where a PNG has no alpha and fewer than 8 bits, TensorFlow makes it the largest number of so many bits: 15, 1
+    alpha = arrays["rgba"][..., 3]
+    alpha[alpha.min(axis=(1, 2)) == alpha.max(axis=(1, 2))] = 255
     arrays["grey_jpeg"], _ = read((HEIGHT, WIDTH), ["ape"], color_mode="grayscale")
     # TensorFlow takes the weights of red and blue for those of red and green where a PNG becomes grey; Pillow's are those of JPEG
     colours, _ = read((HEIGHT, WIDTH), ["bee", "cow"])
