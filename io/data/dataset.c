@@ -600,6 +600,9 @@ static dlt_status keep_copy(const dlt_dataset *ds, const char *folder, const dlt
         dlt_pack_abort(writer);
     }
     dlt_buf_release(&meta);
+    if (status == DLT_E_MEMORY) {
+        return dlt_fail_memory(diag);
+    }
     if (status != DLT_OK) {
         dlt_note(diag, (dlt_pos){0}, "%s: no packed copy can be kept in '%s'; the next start reads all of it again", key->what, folder);
     }

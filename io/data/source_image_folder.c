@@ -115,7 +115,8 @@ static void image_check(const dlt_item *item, dlt_diag *diag)
     const image_params *p = item->params;
     if (p->image_size.count == 1) {
         dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "image_size"),
-                 "ImageFolder: image_size is [height, width], found one number");
+                 "ImageFolder: image_size is [height, width], found one number; write [%lld, %lld]", (long long)p->image_size.at[0],
+                 (long long)p->image_size.at[0]);
     }
     if (p->crop_to_aspect_ratio && p->pad_to_aspect_ratio) {
         dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "pad_to_aspect_ratio"),
@@ -272,8 +273,8 @@ static dlt_status choose_classes(dlt_source *source, const dlt_folder *root, dlt
     if (s->class_count == 0) {
         char count[40];
         dlt_format_count((int64_t)root->count, count, sizeof count);
-        return dlt_fail(diag, DLT_E_DATA, at_path(source), "'%s' has no folders; there is to be one for each class, with its images in it%s%s%s",
-                        root->path, root->count > 0 ? " (found: " : "", root->count > 0 ? count : "", root->count > 0 ? " images without a class)" : "");
+        return dlt_fail(diag, DLT_E_DATA, at_path(source), "'%s' has no folders and %s image%s; there is to be one for each class, with its images in it",
+                        root->path, root->count > 0 ? count : "no", root->count == 1 ? "" : "s");
     }
     return status;
 }
@@ -409,7 +410,7 @@ static dlt_status choose_shape(dlt_source *source, dlt_diag *diag)
     }
     if ((given && !fits && !source->options.predict) || dim[2] != s->channels) {
         return dlt_fail(diag, DLT_E_DATA, dlt_item_pos(source->item, dim[2] != s->channels ? "color_mode" : "image_size"),
-                        "images of train have %lld x %lld pixels and %lld channel%s, these have %lld x %lld and %d", (long long)dim[0],
+                        "images of train have %lld x %lld pixels and %lld channel%s, these have %lld x %lld and %d; give both the same", (long long)dim[0],
                         (long long)dim[1], (long long)dim[2], dim[2] == 1 ? "" : "s", (long long)(given ? s->target.height : dim[0]),
                         (long long)(given ? s->target.width : dim[1]), s->channels);
     }
@@ -438,8 +439,14 @@ static dlt_status number_classes(dlt_source *source, dlt_diag *diag)
         s->label_of[i] = train == NULL ? (int32_t)i : dlt_words_find(dlt_words_of(part->dictionary), name, strlen(name));
         if (s->label_of[i] < 0) {
             const int near = dlt_nearest(name, part->dictionary->at, (size_t)part->dictionary->count);
+            dlt_buf known = {0};
+            for (int64_t k = 0; near < 0 && k < part->dictionary->count && k < MOST_NAMED; k++) {
+                dlt_buf_printf(&known, "%s%s", k > 0 ? ", " : ", which has ", part->dictionary->at[k]);
+            }
+            dlt_buf_string(&known, near < 0 && part->dictionary->count > MOST_NAMED ? ", ..." : "");
             status = dlt_fail(diag, DLT_E_DATA, at_path(source), "the folder '%s' is no class of train%s%s%s", name,
-                              near >= 0 ? "; did you mean '" : "", near >= 0 ? part->dictionary->at[near] : "", near >= 0 ? "'?" : "");
+                              near >= 0 ? "; did you mean '" : dlt_buf_text(&known), near >= 0 ? part->dictionary->at[near] : "", near >= 0 ? "'?" : "");
+            dlt_buf_release(&known);
         }
     }
     return status;

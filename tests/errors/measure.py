@@ -25,8 +25,8 @@ NO_PLACE = {
     "command line": "command-typo evaluate-data-file-as-run evaluate-model-without-weights evaluate-no-run evaluate-set-typo "
                     "evaluate-which-typo fit-keras-flag fit-run-holds-other-files fit-run-is-a-file flag-typo help-typo "
                     "model-is-folder model-no-file plan-limit-unit predict-format-typo predict-is-npy predict-no-file "
-                    "predict-output-folder-missing resume-from-text weights-no-file",
-    "the file as a whole: nothing in it can be read": "evaluate-empty predict-nothing predict-npy-cut predict-npy-wider "
+                    "predict-image-for-table predict-output-folder-missing resume-from-text weights-no-file",
+    "the file as a whole: nothing in it can be read": "evaluate-empty predict-image-cut predict-nothing predict-npy-cut predict-npy-wider "
                                                       "resume-cut-checkpoint yaml-utf16 yaml-utf16-no-mark",
     "two runs or models are compared; what differs is named": "resume-other-model weights-of-another-model "
                                                               "weights-of-keras-other-layers",

@@ -123,6 +123,28 @@ static task npy_task(data_fixture *f, int64_t memory)
         .rows = features};
 }
 
+/* Twelve images of two kinds, in two folders. */
+static task image_task(data_fixture *f, int64_t memory)
+{
+    static const char *const kinds[] = {"tests/data/images/classes/bee/rgb.png", "tests/data/images/classes/ape/baseline.jpg"};
+    mkdir(data_path(f, "images"), 0777);
+    mkdir(data_path(f, "images/a"), 0777);
+    mkdir(data_path(f, "images/b"), 0777);
+    for (int i = 0; i < 12; i++) {
+        char *bytes = NULL;
+        size_t count = 0;
+        assert_int_equal(dlt_file_load(dlt_test_path(kinds[i % 2]), 1 << 20, DLT_E_DATA, (dlt_pos){0}, &bytes, &count, f->diag), DLT_OK);
+        data_file(f, dlt_arena_printf(f->arena, "images/%c/%d.%s", 'a' + i % 3 % 2, i, i % 2 == 0 ? "png" : "jpg"), bytes, count);
+        dlt_free(bytes);
+    }
+    const char *path = data_path(f, "images");
+    return (task){.spec = {.train = data_item(f, SOURCES, "ImageFolder", "path", path, "image_size", "[2, 2]", NULL),
+                           .validation = data_item(f, &dlt_validation_category, "split", "fraction", "0.3", "shuffle", "true", NULL),
+                           .memory = {true, memory},
+                           .cache = data_path(f, "cache")},
+                  .rows = path};
+}
+
 static int leftovers(data_fixture *f)
 {
     DIR *listing = opendir(data_path(f, "cache"));
@@ -211,6 +233,15 @@ static void refused_memory_is_an_error_for_arrays(void **state)
     task t = npy_task(f, 1 << 20);
     refuse_each_allocation(f, &t);
     t = npy_task(f, 100);
+    refuse_each_allocation(f, &t);
+}
+
+static void refused_memory_is_an_error_for_images(void **state)
+{
+    data_fixture *f = *state;
+    task t = image_task(f, 1 << 20);
+    refuse_each_allocation(f, &t);
+    t = image_task(f, 20);
     refuse_each_allocation(f, &t);
 }
 
@@ -364,9 +395,10 @@ static void failing_calls_are_errors(void **state)
     data_fixture *f = *state;
     static const int64_t memories[] = {1 << 20, 100};
     for (size_t i = 0; i < 2; i++) {
-        task csv = csv_task(f, memories[i]), npy = npy_task(f, memories[i]);
+        task csv = csv_task(f, memories[i]), npy = npy_task(f, memories[i]), images = image_task(f, memories[i] / 5);
         fail_each_call(f, &csv);
         fail_each_call(f, &npy);
+        fail_each_call(f, &images);
     }
 }
 
@@ -377,8 +409,8 @@ static void short_and_interrupted_transfers_are_none(void **state)
     const dlt_file_ops ops = faulty();
     for (int how = 1; how < 4; how++) {
         for (size_t i = 0; i < 2; i++) {
-            task tasks[2] = {csv_task(f, memories[i]), npy_task(f, memories[i])};
-            for (size_t k = 0; k < 2; k++) {
+            task tasks[3] = {csv_task(f, memories[i]), npy_task(f, memories[i]), image_task(f, memories[i] / 5)};
+            for (size_t k = 0; k < DLT_COUNT(tasks); k++) {
                 memset(&fault, 0, sizeof fault);
                 fault.call = -1;
                 assert_int_equal(run(f, &tasks[k], f->diag), DLT_OK);
@@ -399,7 +431,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, data_setup, data_teardown)
     const struct CMUnitTest tests[] = {
         TEST(refused_memory_is_an_error_in_memory),     TEST(refused_memory_is_an_error_with_a_cache_file),
-        TEST(refused_memory_is_an_error_for_arrays),    TEST(failing_calls_are_errors),
+        TEST(refused_memory_is_an_error_for_arrays),    TEST(refused_memory_is_an_error_for_images),
+        TEST(failing_calls_are_errors),
         TEST(short_and_interrupted_transfers_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,9 +5,11 @@ import io
 import pathlib
 import struct
 import zipfile
+import zlib
 
 
 def save(name, data):
+    pathlib.Path(name).parent.mkdir(parents=True, exist_ok=True)
     pathlib.Path(name).write_bytes(data)
 
 
@@ -111,7 +113,29 @@ def texts():
     save("latin-1.txt", ("to be or not to be, that is the question " * 4 + "stra\u00dfe").encode("latin-1"))
 
 
+def png(seed, width=6, height=6):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = b"".join(b"\0" + bytes((37 * seed + 5 * x + 9 * y) % 256 for x in range(3 * width)) for y in range(height))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) +
+            chunk(b"IEND", b""))
+
+
+def image_folders():
+    for n, name in enumerate(("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")):
+        save(f"pictures/{name}", png(n))
+        save(f"broken/{name}", png(n))
+    save("broken/cat/2.png", png(1)[:-30])
+    save("broken/dog/2.jpg", b"<html>404</html>")
+    save("broken/dog/3.jpg", b"")
+    save("other/cat/1.png", png(4))
+    save("other/wolf/1.png", png(5))
+    save("flat/1.png", png(6))
+    save("scans/cat/1.tiff", b"II*\0")
+
+
 idx_files()
 npy_files()
 npz_files()
 texts()
+image_folders()
