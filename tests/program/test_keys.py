@@ -76,7 +76,8 @@ BY_NAME = {
     "sample_weight": ["a", "c", "w", "w.npy"],
     "labels": ["w", "b.npy", "b.idx", "z", "z.npy", "z.idx"],
     "features": ["z", "z.npy", "z.idx", "{a: float}", "{b: integer_categorical}", "other"],
-    "path": ["other.csv", "other.npz", "other.h5", "other.txt"],
+    "path": ["other.csv", "other.npz", "other.h5", "other.txt", str(CORPUS / "pictures")],
+    "class_names": ["[elk, ape]", "[dog, cat]"],
     "missing": ["[bird]", "['0']", "['1']"],
     "boundaries": ["[2, 4]", "[1]"],
     "values": ["[0.1, 0.05, 0.02]", "[0.1, 0.01]"],
@@ -211,6 +212,7 @@ SOURCES = {
     "CSV": "{CSV: {path: rows.csv, target: kind, columns: [a, b, c]}}",
     "HDF5": f"{{HDF5: {{path: {dltrain.SOURCE}/tests/data/h5/types.h5, features: matrix}}}}",
     "IDX": "{IDX: {features: x.idx, labels: y.idx}}",
+    "ImageFolder": f"{{ImageFolder: {{path: {dltrain.SOURCE}/tests/data/images/classes, image_size: [8, 6]}}}}",
     "NPY": "{NPY: {features: x.npy, labels: y.npy}}",
     "NPZ": "{NPZ: {path: data.npz, features: x, labels: y}}",
     "Synthetic": "{Synthetic: {samples: 12, shape: [4], classes: 3}}",
@@ -290,6 +292,9 @@ class Bases:
                 yield (f"data: {{train: {SOURCES[name]}}}\nlayers: [{first}Flatten, {last}]\nloss: {{sparse_categorical_crossentropy: {{}}}}\n"
                        f"{HEAD}".replace("6}}", "6, target: last}}"), "data.train")
             loss = "{sparse_categorical_crossentropy: {}}"
+            if name == "ImageFolder":  # files that cannot be decoded
+                yield (f"data: {{train: {{ImageFolder: {{path: {CORPUS}/broken, image_size: [4, 4], bad_files: skip}}}}}}\n"
+                       f"layers: [{first}{last}]\nloss: {loss}\n{HEAD}", "data.train")
             if name == "HDF5":  # the same features as targets
                 yield (f"data: {{train: {SOURCES[name][:-2]}, labels: types}}}}}}\n".replace("labels: types", "labels: matrix") +
                        f"layers: [{{Dense: {{units: 4}}}}]\nloss: mse\n{HEAD}", "data.train")

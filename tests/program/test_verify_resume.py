@@ -242,6 +242,17 @@ class Everything(dltrain.TestCase):
             jobs.append(Job(name, model(SMALL_LAYERS, data=data), ("--epochs", 2, "--steps", 3, *words)))
         self.verify_all(jobs)
 
+    def test_images_in_folders(self):
+        """The first run decodes them, those after it read the cache; in memory or not."""
+        data = (f"  train: {{ImageFolder: {{path: {dltrain.SOURCE}/tests/data/images/classes, image_size: [150, 150]}}}}\n"
+                "  validation: {split: {fraction: 0.25, shuffle: true}}\n  cache: cache")
+        jobs = [Job(name, model("[{Rescaling: {scale: 1/255}}, {AveragePooling2D: {pool_size: 30}}, Flatten, "
+                               "{Dense: {units: 5, activation: softmax}}]", data=data + memory,
+                                loss="sparse_categorical_crossentropy")) for name, memory in (("memory", ""), ("packed", "\n  memory: 1048576"))]
+        self.verify_all(jobs)
+        for job in jobs:
+            self.assertEqual(len(list((self.folder / job.name / "cache").glob("*.pack"))), 1)
+
     def test_every_metric(self):
         """Their sums are state in mid-epoch. A metric is tried with each head that `check` accepts it for."""
         fitting = {head: [] for head in HEADS}
@@ -276,7 +287,11 @@ class Configs(dltrain.TestCase):
         "mnist-cnn": ["fit.batch_size=16"],
     }
 
+    NEEDS = {"cifar10-cnn": "cifar10"}  # a folder of DLTRAIN_DATA that has to be unpacked first
+
     def verify_config(self, config):
+        if config.stem in self.NEEDS and not (dltrain.DATA and os.path.isdir(os.path.join(dltrain.DATA, self.NEEDS[config.stem]))):
+            self.skipTest(f"{config.name} needs {self.NEEDS[config.stem]} in DLTRAIN_DATA")
         if dltrain.run("check", config).returncode == dltrain.NO_DATA and not dltrain.DATA:
             self.skipTest(f"{config.name} needs data: set DLTRAIN_DATA")
         words = [w for override in self.SHORT.get(config.stem, []) for w in ("-o", override)]
