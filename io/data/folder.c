@@ -65,11 +65,13 @@ static int64_t mtime_of(const struct stat *status)
 
 static dlt_status cannot_open(const char *path, int reason, dlt_pos at, dlt_diag *diag)
 {
-    return dlt_fail(diag, DLT_E_DATA, at, "cannot open '%s': %s", path, reason == ENOTDIR ? "it is no folder" : strerror(reason));
+    return dlt_fail(diag, DLT_E_DATA, at, "cannot open '%s': %s", path,
+                    reason == ENOTDIR ? "it is no folder" : strerror(reason));
 }
 
 /* Whether an entry is a folder that counts. File systems need not say what an entry is. */
-static dlt_status is_folder(const char *folder, const struct dirent *entry, bool links, bool *result, dlt_diag *diag)
+static dlt_status is_folder(const char *folder, const struct dirent *entry, bool links, bool *result,
+                            dlt_diag *diag)
 {
     struct stat status;
     *result = entry->d_type == DT_DIR;
@@ -80,20 +82,22 @@ static dlt_status is_folder(const char *folder, const struct dirent *entry, bool
     if (path == NULL) {
         return dlt_fail_memory(diag);
     }
-    *result = (links ? dlt_file()->stat(path, &status) : dlt_file()->lstat(path, &status)) == 0 && S_ISDIR(status.st_mode);
+    *result = (links ? dlt_file()->stat(path, &status) : dlt_file()->lstat(path, &status)) == 0 &&
+              S_ISDIR(status.st_mode);
     dlt_free(path);
     return DLT_OK;
 }
 
-static dlt_status read_names(DIR *listing, const dlt_folder_choice *choice, dlt_pos at, dlt_arena *arena, dlt_folder *folder,
-                             names *files, names *folders, dlt_diag *diag)
+static dlt_status read_names(DIR *listing, const dlt_folder_choice *choice, dlt_pos at, dlt_arena *arena,
+                             dlt_folder *folder, names *files, names *folders, dlt_diag *diag)
 {
     for (;;) {
         errno = 0;
         const struct dirent *entry = readdir(listing);
         if (entry == NULL) {
             return errno == 0 ? DLT_OK
-                              : dlt_fail(diag, DLT_E_DATA, at, "cannot list '%s': %s", folder->path, strerror(errno));
+                              : dlt_fail(diag, DLT_E_DATA, at, "cannot list '%s': %s", folder->path,
+                                         strerror(errno));
         }
         bool inner = false;
         if (entry->d_name[0] == '.') {
@@ -113,7 +117,8 @@ static dlt_status read_names(DIR *listing, const dlt_folder_choice *choice, dlt_
     }
 }
 
-static dlt_status look_at_files(dlt_folder *folder, const char **sorted, size_t count, dlt_arena *arena, dlt_diag *diag)
+static dlt_status look_at_files(dlt_folder *folder, const char **sorted, size_t count, dlt_arena *arena,
+                                dlt_diag *diag)
 {
     dlt_buf path = {0};
     folder->files = dlt_arena_alloc(arena, count, sizeof *folder->files);
@@ -129,7 +134,8 @@ static dlt_status look_at_files(dlt_folder *folder, const char **sorted, size_t 
             return dlt_fail_memory(diag);
         }
         const bool there = dlt_file()->stat(path.data, &status) == 0;
-        folder->files[i] = (dlt_folder_file){sorted[i], there ? (int64_t)status.st_size : -1, there ? mtime_of(&status) : 0};
+        folder->files[i] =
+            (dlt_folder_file){sorted[i], there ? (int64_t)status.st_size : -1, there ? mtime_of(&status) : 0};
     }
     folder->count = count;
     dlt_buf_release(&path);
@@ -156,8 +162,9 @@ dlt_status dlt_folder_list(const char *path, const dlt_folder_choice *choice, dl
         const char **sorted = in_order(&files, arena);
         folder->folders = in_order(&folders, arena);
         folder->folder_count = folders.count;
-        result = sorted != NULL && folder->folders != NULL ? look_at_files(folder, sorted, files.count, arena, diag)
-                                                           : dlt_fail_memory(diag);
+        result = sorted != NULL && folder->folders != NULL
+                     ? look_at_files(folder, sorted, files.count, arena, diag)
+                     : dlt_fail_memory(diag);
     }
     dlt_free(files.at);
     dlt_free(folders.at);
@@ -173,8 +180,8 @@ static void add_number(dlt_sha256 *sha, int64_t value)
     dlt_sha256_update(sha, bytes, sizeof bytes);
 }
 
-dlt_status dlt_folder_stamp_of(const dlt_folder *folder, const dlt_folder_choice *choice, unsigned counts, dlt_arena *arena,
-                               dlt_stamp *stamp, dlt_diag *diag)
+dlt_status dlt_folder_stamp_of(const dlt_folder *folder, const dlt_folder_choice *choice, unsigned counts,
+                               dlt_arena *arena, dlt_stamp *stamp, dlt_diag *diag)
 {
     struct dlt_folder_stamp *made = dlt_arena_alloc(arena, 1, sizeof *made);
     if (made == NULL) {

@@ -1,18 +1,19 @@
 /* io/data/folder.h: what lies in one folder, in order, and the stamp that it makes.
  *
- * A folder of many small files has one stamp, of the names, sizes and times of those that count: opening each of 50,000 files to look at samples of
- * it would cost as much as reading them all. */
+ * A folder of many small files has one stamp, of the names, sizes and times of those that count: opening each
+ * of 50,000 files to look at samples of it would cost as much as reading them all. */
 #ifndef DLT_IO_DATA_FOLDER_H
 #define DLT_IO_DATA_FOLDER_H
 
 #include "base/arena.h"
 #include "io/data/stamp.h"
 
-/** Which names count. Those that begin with a full stop never do. The lists must live as long as the program. */
+/** Which names count. Those that begin with a full stop never do. The lists must live as long as the program.
+ */
 typedef struct dlt_folder_choice {
     const char *const *endings; /* of files, in small letters, in either case; NULL at the end */
     const char *const *others;  /* of files that are counted, and are nothing else */
-    bool links;                 /* symbolic links to folders count as folders; links to files always count as files */
+    bool links; /* symbolic links to folders count as folders; links to files always count as files */
 } dlt_folder_choice;
 
 typedef struct dlt_folder_file {
@@ -31,7 +32,8 @@ typedef struct dlt_folder {
     const char *first_other; /* by its name's bytes; NULL: none */
 } dlt_folder;
 
-/** Reads a folder; files and folders come in order of their names' bytes. `path` is borrowed, the rest lies in the arena. */
+/** Reads a folder; files and folders come in order of their names' bytes. `path` is borrowed, the rest lies
+ * in the arena. */
 dlt_status dlt_folder_list(const char *path, const dlt_folder_choice *choice, dlt_pos at, dlt_arena *arena,
                            dlt_folder *folder, dlt_diag *diag);
 
@@ -43,8 +45,9 @@ struct dlt_folder_stamp {
     dlt_folder_choice choice;
     unsigned counts;
 };
-/** Makes the stamp of a listed folder: size is that of its files, the time that of the newest, the sample one of names and sizes. */
-dlt_status dlt_folder_stamp_of(const dlt_folder *folder, const dlt_folder_choice *choice, unsigned counts, dlt_arena *arena,
-                               dlt_stamp *stamp, dlt_diag *diag);
+/** Makes the stamp of a listed folder: size is that of its files, the time that of the newest, the sample one
+ * of names and sizes. */
+dlt_status dlt_folder_stamp_of(const dlt_folder *folder, const dlt_folder_choice *choice, unsigned counts,
+                               dlt_arena *arena, dlt_stamp *stamp, dlt_diag *diag);
 
 #endif

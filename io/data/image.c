@@ -17,28 +17,31 @@
 
 enum {
     JPEG_MOST_SCANS = 500, /* of a progressive file: each costs the time of a whole image */
-    /* No byte of a file makes more pixels: deflate gives 1,032 bytes for one, a byte of a PNG has 8 pixels at most; JPEG is far below. */
+    /* No byte of a file makes more pixels: deflate gives 1,032 bytes for one, a byte of a PNG has 8 pixels at
+       most; JPEG is far below. */
     PIXELS_OF_A_BYTE = 8256
 };
 
 /* ---- what both need ---- */
 
-static dlt_status bad(char *why, const char *text)
+static dlt_status bad(dlt_image *image, const char *text)
 {
-    (void)snprintf(why, DLT_IMAGE_WHY_BYTES, "%s", text);
+    (void)snprintf(image->why, sizeof image->why, "%s", text);
     return DLT_E_DATA;
 }
 
-static bool size_is_good(uint64_t width, uint64_t height, size_t bytes, char *why)
+static bool size_is_good(uint64_t width, uint64_t height, size_t bytes, dlt_image *image)
 {
     if (width == 0 || height == 0 || width > DLT_IMAGE_MOST_PIXELS || height > DLT_IMAGE_MOST_PIXELS ||
         width * height > DLT_IMAGE_MOST_PIXELS) {
-        (void)snprintf(why, DLT_IMAGE_WHY_BYTES, "it says that it has %llu x %llu pixels; at most %d are read",
+        (void)snprintf(image->why, sizeof image->why,
+                       "it says that it has %llu x %llu pixels; at most %d are read",
                        (unsigned long long)width, (unsigned long long)height, DLT_IMAGE_MOST_PIXELS);
         return false;
     }
     if (width * height / PIXELS_OF_A_BYTE > bytes) {
-        (void)snprintf(why, DLT_IMAGE_WHY_BYTES, "it says that it has %llu x %llu pixels, which its %zu bytes cannot hold",
+        (void)snprintf(image->why, sizeof image->why,
+                       "it says that it has %llu x %llu pixels, which its %zu bytes cannot hold",
                        (unsigned long long)width, (unsigned long long)height, bytes);
         return false;
     }
@@ -77,7 +80,6 @@ typedef struct jpeg_reader {
     int channels;
     dlt_image *image;
     unsigned char *row; /* of CMYK */
-    char *why;
     dlt_status status;
 } jpeg_reader;
 
@@ -87,17 +89,18 @@ static void jpeg_leave(j_common_ptr info)
     char text[JMSG_LENGTH_MAX];
     const int code = info->err->msg_code;
     info->err->format_message(info, text);
-    r->status = code == JERR_OUT_OF_MEMORY ? DLT_E_MEMORY : bad(r->why, code == JWRN_JPEG_EOF ? "it ends early" : text);
+    r->status = code == JERR_OUT_OF_MEMORY ? DLT_E_MEMORY
+                                           : bad(r->image, code == JWRN_JPEG_EOF ? "it ends early" : text);
     longjmp(r->back, 1);
 }
 
-/* Of libjpeg's warnings, those that say that pixels are missing or made up; what others (bytes between markers, odd versions) are about leaves
- * the image whole. */
+/* Of libjpeg's warnings, those that say that pixels are missing or made up; what others (bytes between
+ * markers, odd versions) are about leaves the image whole. */
 static void jpeg_message(j_common_ptr info, int level)
 {
     const int code = info->err->msg_code;
-    if (level < 0 && (code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE || code == JWRN_ARITH_BAD_CODE || code == JWRN_JPEG_EOF ||
-                      code == JWRN_MUST_RESYNC)) {
+    if (level < 0 && (code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE || code == JWRN_ARITH_BAD_CODE ||
+                      code == JWRN_JPEG_EOF || code == JWRN_MUST_RESYNC)) {
         jpeg_leave(info);
     }
 }
@@ -106,7 +109,7 @@ static void jpeg_count_scans(j_common_ptr info)
 {
     jpeg_reader *r = info->client_data;
     if (info->is_decompressor && r->info.input_scan_number > JPEG_MOST_SCANS) {
-        r->status = bad(r->why, "it has more than 500 scans");
+        r->status = bad(r->image, "it has more than 500 scans");
         longjmp(r->back, 1);
     }
 }
@@ -136,7 +139,7 @@ static void jpeg_read(jpeg_reader *r)
 {
     struct jpeg_decompress_struct *info = &r->info;
     (void)jpeg_read_header(info, TRUE);
-    if (!size_is_good(info->image_width, info->image_height, r->bytes, r->why)) {
+    if (!size_is_good(info->image_width, info->image_height, r->bytes, r->image)) {
         r->status = DLT_E_DATA;
         return;
     }
@@ -145,9 +148,11 @@ static void jpeg_read(jpeg_reader *r)
                             : r->channels == 1 ? JCS_GRAYSCALE
                             : r->channels == 3 ? JCS_RGB
                                                : JCS_EXT_RGBA;
-    info->dct_method = JDCT_IFAST; /* as TensorFlow, and so Keras: a few steps of 255 from the accurate one, on edges */
+    info->dct_method =
+        JDCT_IFAST; /* as TensorFlow, and so Keras: a few steps of 255 from the accurate one, on edges */
     const size_t width = info->image_width;
-    if (!make_room(r->image, width, info->image_height, r->channels) || (cmyk && (r->row = dlt_alloc(4 * width)) == NULL)) {
+    if (!make_room(r->image, width, info->image_height, r->channels) ||
+        (cmyk && (r->row = dlt_alloc(4 * width)) == NULL)) {
         r->status = DLT_E_MEMORY;
         return;
     }
@@ -174,9 +179,9 @@ static void jpeg_run(jpeg_reader *r, const unsigned char *bytes)
     }
 }
 
-static dlt_status jpeg_decode(const unsigned char *bytes, size_t count, int channels, dlt_image *image, char *why)
+static dlt_status jpeg_decode(const unsigned char *bytes, size_t count, int channels, dlt_image *image)
 {
-    jpeg_reader r = {.bytes = count, .channels = channels, .image = image, .why = why, .status = DLT_OK};
+    jpeg_reader r = {.bytes = count, .channels = channels, .image = image, .status = DLT_OK};
     r.info.err = jpeg_std_error(&r.errors);
     r.errors.error_exit = jpeg_leave;
     r.errors.emit_message = jpeg_message;
@@ -197,7 +202,6 @@ typedef struct png_reader {
     size_t left, bytes;
     int channels;
     dlt_image *image;
-    char *why;
     dlt_status status;
 } png_reader;
 
@@ -205,7 +209,7 @@ static void png_leave(png_structp png, png_const_charp text)
 {
     png_reader *r = png_get_error_ptr(png);
     if (r->status == DLT_OK) {
-        r->status = bad(r->why, text);
+        r->status = bad(r->image, text);
     }
     longjmp(r->back, 1);
 }
@@ -248,7 +252,8 @@ static void png_get_bytes(png_structp png, png_bytep to, size_t bytes)
 static int png_ask(png_reader *r)
 {
     const int type = png_get_color_type(r->png, r->info);
-    const bool colours = (type & PNG_COLOR_MASK_COLOR) != 0, transparent = png_get_valid(r->png, r->info, PNG_INFO_tRNS) != 0;
+    const bool colours = (type & PNG_COLOR_MASK_COLOR) != 0,
+               transparent = png_get_valid(r->png, r->info, PNG_INFO_tRNS) != 0;
     if (type == PNG_COLOR_TYPE_PALETTE) {
         png_set_palette_to_rgb(r->png);
     }
@@ -274,8 +279,9 @@ static void png_read(png_reader *r)
     png_set_read_fn(r->png, r, png_get_bytes);
     png_set_user_limits(r->png, DLT_IMAGE_MOST_PIXELS, DLT_IMAGE_MOST_PIXELS);
     png_read_info(r->png, r->info);
-    const uint32_t width = png_get_image_width(r->png, r->info), height = png_get_image_height(r->png, r->info);
-    if (!size_is_good(width, height, r->bytes, r->why)) {
+    const uint32_t width = png_get_image_width(r->png, r->info),
+                   height = png_get_image_height(r->png, r->info);
+    if (!size_is_good(width, height, r->bytes, r->image)) {
         r->status = DLT_E_DATA;
         return;
     }
@@ -283,7 +289,7 @@ static void png_read(png_reader *r)
     png_read_update_info(r->png, r->info);
     const size_t row_bytes = (size_t)width * (size_t)come;
     if (png_get_rowbytes(r->png, r->info) != row_bytes) {
-        r->status = bad(r->why, "its rows have an unexpected size");
+        r->status = bad(r->image, "its rows have an unexpected size");
         return;
     }
     if (!make_room(r->image, width, height, come)) {
@@ -308,7 +314,8 @@ static void png_read(png_reader *r)
 static void png_run(png_reader *r)
 {
     if (setjmp(r->back) == 0) {
-        r->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, r, png_leave, png_message, r, png_get_memory, png_give_memory);
+        r->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, r, png_leave, png_message, r, png_get_memory,
+                                          png_give_memory);
         r->info = r->png != NULL ? png_create_info_struct(r->png) : NULL;
         if (r->info != NULL) {
             png_read(r);
@@ -318,38 +325,42 @@ static void png_run(png_reader *r)
     }
 }
 
-static dlt_status png_decode(const unsigned char *bytes, size_t count, int channels, dlt_image *image, char *why)
+static dlt_status png_decode(const unsigned char *bytes, size_t count, int channels, dlt_image *image)
 {
-    png_reader r = {.at = bytes, .left = count, .bytes = count, .channels = channels, .image = image, .why = why, .status = DLT_OK};
+    png_reader r = {
+        .at = bytes, .left = count, .bytes = count, .channels = channels, .image = image, .status = DLT_OK};
     png_run(&r);
     png_destroy_read_struct(&r.png, &r.info, NULL);
     return r.status;
 }
 
-dlt_status dlt_image_decode(const unsigned char *bytes, size_t count, int channels, dlt_image *image, char *why)
+dlt_status dlt_image_decode(const unsigned char *bytes, size_t count, int channels, dlt_image *image)
 {
     static const struct {
         const char *name, *mark;
         size_t at, length;
-    } others[] = {{"GIF", "GIF8", 0, 4},     {"BMP", "BM", 0, 2},         {"WebP", "WEBP", 8, 4},    {"TIFF", "II*\0", 0, 4},
-                  {"TIFF", "MM\0*", 0, 4}, {"AVIF", "ftypavif", 4, 8}, {"HEIC", "ftypheic", 4, 8}};
+    } others[] = {{"GIF", "GIF8", 0, 4},     {"BMP", "BM", 0, 2},     {"WebP", "WEBP", 8, 4},
+                  {"TIFF", "II*\0", 0, 4},   {"TIFF", "MM\0*", 0, 4}, {"AVIF", "ftypavif", 4, 8},
+                  {"HEIC", "ftypheic", 4, 8}};
+    image->why[0] = '\0';
     if (count == 0) {
-        return bad(why, "it is empty");
+        return bad(image, "it is empty");
     }
     if (count >= 3 && memcmp(bytes, "\xff\xd8\xff", 3) == 0) {
-        return jpeg_decode(bytes, count, channels, image, why);
+        return jpeg_decode(bytes, count, channels, image);
     }
     if (count >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0) {
-        return png_decode(bytes, count, channels, image, why);
+        return png_decode(bytes, count, channels, image);
     }
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         const size_t at = others[i].at, length = others[i].length;
         if (count >= at + length && memcmp(bytes + at, others[i].mark, length) == 0) {
-            (void)snprintf(why, DLT_IMAGE_WHY_BYTES, "it is a %s file; only JPEG and PNG are read", others[i].name);
+            (void)snprintf(image->why, sizeof image->why, "it is a %s file; only JPEG and PNG are read",
+                           others[i].name);
             return DLT_E_DATA;
         }
     }
-    return bad(why, "it is neither JPEG nor PNG");
+    return bad(image, "it is neither JPEG nor PNG");
 }
 
 void dlt_image_release(dlt_image *image)
@@ -404,14 +415,16 @@ static void choose_boxes(const dlt_image *image, const dlt_image_target *target,
         from->top = (image->height - from->height) / 2;
         from->left = (image->width - from->width) / 2;
     } else if (target->aspect == DLT_IMAGE_PAD) { /* tf.image.resize_with_pad */
-        const float across = (float)image->width / (float)target->width, down = (float)image->height / (float)target->height;
+        const float across = (float)image->width / (float)target->width,
+                    down = (float)image->height / (float)target->height;
         const float ratio = across > down ? across : down;
         const float height = (float)image->height / ratio, width = (float)image->width / ratio;
         to->height = height >= 1 ? (int64_t)floorf(height) : 1;
         to->width = width >= 1 ? (int64_t)floorf(width) : 1;
         to->height = to->height < target->height ? to->height : target->height;
         to->width = to->width < target->width ? to->width : target->width;
-        const float above = floorf(((float)target->height - height) / 2), before = floorf(((float)target->width - width) / 2);
+        const float above = floorf(((float)target->height - height) / 2),
+                    before = floorf(((float)target->width - width) / 2);
         to->top = above > 0 ? (int64_t)above : 0;
         to->left = before > 0 ? (int64_t)before : 0;
         to->top = to->top < target->height - to->height ? to->top : target->height - to->height;
@@ -420,8 +433,8 @@ static void choose_boxes(const dlt_image *image, const dlt_image_target *target,
 }
 
 /* One row of the result between two rows of the image. */
-static void blend_row(const dlt_image_tap *columns, int64_t width, int channels, const unsigned char *low, const unsigned char *high,
-                      float part, unsigned char *out)
+static void blend_row(const dlt_image_tap *columns, int64_t width, int channels, const unsigned char *low,
+                      const unsigned char *high, float part, unsigned char *out)
 {
     for (int64_t x = 0; x < width; x++) {
         const int64_t left = columns[x].low * channels, right = columns[x].high * channels;
@@ -437,7 +450,8 @@ static void blend_row(const dlt_image_tap *columns, int64_t width, int channels,
 dlt_status dlt_image_resize(dlt_image *image, const dlt_image_target *target, unsigned char *out)
 {
     const int channels = image->channels;
-    const size_t row_bytes = (size_t)target->width * (size_t)channels, image_row = (size_t)image->width * (size_t)channels;
+    const size_t row_bytes = (size_t)target->width * (size_t)channels,
+                 image_row = (size_t)image->width * (size_t)channels;
     if (image->height == target->height && image->width == target->width) {
         memcpy(out, image->pixels, row_bytes * (size_t)target->height);
         return DLT_OK;
@@ -458,10 +472,12 @@ dlt_status dlt_image_resize(dlt_image *image, const dlt_image_target *target, un
     if (to.height < target->height || to.width < target->width) {
         memset(out, 0, row_bytes * (size_t)target->height);
     }
-    const unsigned char *pixels = image->pixels + (size_t)from.top * image_row + (size_t)(from.left * channels);
+    const unsigned char *pixels =
+        image->pixels + (size_t)from.top * image_row + (size_t)(from.left * channels);
     for (int64_t y = 0; y < to.height; y++) {
         const dlt_image_tap rows = tap_of(y, to.height, from.height, target->nearest);
-        blend_row(image->taps, to.width, channels, pixels + (size_t)rows.low * image_row, pixels + (size_t)rows.high * image_row, rows.part,
+        blend_row(image->taps, to.width, channels, pixels + (size_t)rows.low * image_row,
+                  pixels + (size_t)rows.high * image_row, rows.part,
                   out + (size_t)(to.top + y) * row_bytes + (size_t)(to.left * channels));
     }
     return DLT_OK;

@@ -1,8 +1,10 @@
-/* io/data/source_image_folder.c: JPEG and PNG files, a folder for each class, as keras.utils.image_dataset_from_directory
- * reads them: classes in order of their names' bytes or as listed, files in order of their folders and names, images below a class's folder at any depth.
+/* io/data/source_image_folder.c: JPEG and PNG files, a folder for each class, as
+ * keras.utils.image_dataset_from_directory reads them: classes in order of their names' bytes or as listed,
+ * files in order of their folders and names, images below a class's folder at any depth.
  *
- * A record is features (height, width, channels) as bytes, whatever the files' own sizes: its type is known before any file is opened, takes a
- * quarter of float32, and resizing rounds by half a step of 255 at most, which is less than what JPEG loses. Its label is the code of the class's name.
+ * A record is features (height, width, channels) as bytes, whatever the files' own sizes: its type is known
+ * before any file is opened, takes a quarter of float32, and resizing rounds by half a step of 255 at most,
+ * which is less than what JPEG loses. Its label is the code of the class's name.
  *
  * For prediction, all images in the folder and below it, or one file; no labels. */
 #include "io/data/folder.h"
@@ -41,8 +43,10 @@ static const dlt_field image_fields[] = {
     DLT_ENUM(image_params, color_mode, color_names, rgb, "3, 1 or 4 channels; files are converted"),
     DLT_SHAPE_FIELD(image_params, image_size, 1, 1 << 14, 2, "null",
                     "height and width that images are resized to; default: [256, 256], or those of train"),
-    DLT_ENUM(image_params, interpolation, interpolation_names, bilinear, "how images are resized; no antialiasing"),
-    DLT_BOOL(image_params, crop_to_aspect_ratio, false, "keep proportions: cut away what is too wide or too high"),
+    DLT_ENUM(image_params, interpolation, interpolation_names, bilinear,
+             "how images are resized; no antialiasing"),
+    DLT_BOOL(image_params, crop_to_aspect_ratio, false,
+             "keep proportions: cut away what is too wide or too high"),
     DLT_BOOL(image_params, pad_to_aspect_ratio, false, "keep proportions: put black around"),
     DLT_ENUM(image_params, bad_files, bad_names, error, "what becomes of files that cannot be decoded"),
     {0},
@@ -104,7 +108,7 @@ typedef struct image_state {
     image_job *jobs;
     int64_t stage_room, staged, given; /* of the stage: given out already */
     size_t dir, file;                  /* that comes next */
-    int64_t looked_at;                 /* files that were staged, or passed over because nobody wants their pixels */
+    int64_t looked_at; /* files that were staged, or passed over because nobody wants their pixels */
     int64_t bad;
     dlt_buf bad_list;
     bool finished;
@@ -115,8 +119,8 @@ static void image_check(const dlt_item *item, dlt_diag *diag)
     const image_params *p = item->params;
     if (p->image_size.count == 1) {
         dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "image_size"),
-                 "ImageFolder: image_size is [height, width], found one number; write [%lld, %lld]", (long long)p->image_size.at[0],
-                 (long long)p->image_size.at[0]);
+                 "ImageFolder: image_size is [height, width], found one number; write [%lld, %lld]",
+                 (long long)p->image_size.at[0], (long long)p->image_size.at[0]);
     }
     if (p->crop_to_aspect_ratio && p->pad_to_aspect_ratio) {
         dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "pad_to_aspect_ratio"),
@@ -130,7 +134,8 @@ static void image_check(const dlt_item *item, dlt_diag *diag)
         }
         for (size_t k = 0; k < i; k++) {
             if (strcmp(name, p->class_names.at[k]) == 0) {
-                dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "class_names"), "ImageFolder: class_names has '%s' twice", name);
+                dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "class_names"),
+                         "ImageFolder: class_names has '%s' twice", name);
             }
         }
     }
@@ -143,7 +148,8 @@ static dlt_pos at_path(const dlt_source *source)
     return dlt_item_pos(source->item, "path");
 }
 
-static dlt_status list(const dlt_source *source, const char *path, bool links, dlt_folder *folder, dlt_diag *diag)
+static dlt_status list(const dlt_source *source, const char *path, bool links, dlt_folder *folder,
+                       dlt_diag *diag)
 {
     const image_state *s = source->state;
     const dlt_folder_choice choice = {endings, unread, links};
@@ -197,7 +203,8 @@ static dlt_status sort_dirs(image_state *s, size_t first, dlt_diag *diag)
     return good ? DLT_OK : dlt_fail_memory(diag);
 }
 
-/* Adds a folder and all below it. Links are followed to the folder itself, and where `links` from it, but no further: there is no circle. */
+/* Adds a folder and all below it. Links are followed to the folder itself, and where `links` from it, but no
+ * further: there is no circle. */
 static dlt_status add_tree(dlt_source *source, const char *path, int32_t label, bool links, dlt_diag *diag)
 {
     image_state *s = source->state;
@@ -208,11 +215,13 @@ static dlt_status add_tree(dlt_source *source, const char *path, int32_t label, 
     for (size_t i = first; i < s->dir_count; i++) { /* which grows meanwhile */
         const image_dir above = s->dirs[i];
         if (above.depth == MOST_DEPTH && above.listing.folder_count > 0) {
-            return dlt_fail(diag, DLT_E_DATA, at_path(source), "'%s': folders lie more than %d deep in one another", path, MOST_DEPTH);
+            return dlt_fail(diag, DLT_E_DATA, at_path(source),
+                            "'%s': folders lie more than %d deep in one another", path, MOST_DEPTH);
         }
         for (size_t k = 0; k < above.listing.folder_count; k++) {
             image_dir inner = {.label = label, .depth = above.depth + 1};
-            const char *inner_path = dlt_arena_printf(s->names, "%s/%s", above.listing.path, above.listing.folders[k]);
+            const char *inner_path =
+                dlt_arena_printf(s->names, "%s/%s", above.listing.path, above.listing.folders[k]);
             if (inner_path == NULL) {
                 return dlt_fail_memory(diag);
             }
@@ -241,9 +250,10 @@ static dlt_status no_class(const dlt_source *source, const dlt_folder *root, con
         dlt_buf_printf(&found, "%s%s", i > 0 ? ", " : "; it has ", root->folders[i]);
     }
     dlt_buf_string(&found, near < 0 && root->folder_count > MOST_NAMED ? ", ..." : "");
-    const dlt_status status = dlt_fail(diag, DLT_E_DATA, dlt_item_pos(source->item, "class_names"), "'%s' has no folder '%s'%s%s%s",
-                                       root->path, name, near >= 0 ? "; did you mean '" : dlt_buf_text(&found),
-                                       near >= 0 ? root->folders[near] : "", near >= 0 ? "'?" : "");
+    const dlt_status status =
+        dlt_fail(diag, DLT_E_DATA, dlt_item_pos(source->item, "class_names"), "'%s' has no folder '%s'%s%s%s",
+                 root->path, name, near >= 0 ? "; did you mean '" : dlt_buf_text(&found),
+                 near >= 0 ? root->folders[near] : "", near >= 0 ? "'?" : "");
     dlt_buf_release(&found);
     return status;
 }
@@ -263,7 +273,9 @@ static dlt_status choose_classes(dlt_source *source, const dlt_folder *root, dlt
             status = no_class(source, root, name, diag);
         }
         if (!dlt_utf8_valid(name, strlen(name)) || !dlt_text_plain(name)) {
-            status = dlt_fail(diag, DLT_E_DATA, at_path(source), "'%s': the name of the folder '%s' cannot be that of a class: it is no UTF-8, or has control characters",
+            status = dlt_fail(diag, DLT_E_DATA, at_path(source),
+                              "'%s': the name of the folder '%s' cannot be that of a class: it is no UTF-8, "
+                              "or has control characters",
                               root->path, name);
         }
     }
@@ -273,8 +285,10 @@ static dlt_status choose_classes(dlt_source *source, const dlt_folder *root, dlt
     if (s->class_count == 0) {
         char count[40];
         dlt_format_count((int64_t)root->count, count, sizeof count);
-        return dlt_fail(diag, DLT_E_DATA, at_path(source), "'%s' has no folders and %s image%s; there is to be one for each class, with its images in it",
-                        root->path, root->count > 0 ? count : "no", root->count == 1 ? "" : "s");
+        return dlt_fail(
+            diag, DLT_E_DATA, at_path(source),
+            "'%s' has no folders and %s image%s; there is to be one for each class, with its images in it",
+            root->path, root->count > 0 ? count : "no", root->count == 1 ? "" : "s");
     }
     return status;
 }
@@ -294,7 +308,8 @@ static dlt_status find_classes(dlt_source *source, dlt_folder *root, dlt_diag *d
         }
         DLT_TRY(add_tree(source, path, (int32_t)i, false, diag));
         if (s->file_count == before && source->options.follow == NULL) {
-            dlt_warn(diag, at_path(source), "the folder '%s' has no images (.jpg, .jpeg, .png); it is a class all the same", path);
+            dlt_warn(diag, at_path(source),
+                     "the folder '%s' has no images (.jpg, .jpeg, .png); it is a class all the same", path);
         }
     }
     return DLT_OK;
@@ -311,10 +326,12 @@ static dlt_status take_stamps(dlt_source *source, const dlt_folder *root, dlt_di
         return dlt_fail_memory(diag);
     }
     const unsigned counts = p->class_names.count > 0 ? 0 : DLT_FOLDER_FOLDERS;
-    DLT_TRY(dlt_folder_stamp_of(root, &from_root, counts, source->arena, &source->stamps[source->stamp_count++], diag));
+    DLT_TRY(dlt_folder_stamp_of(root, &from_root, counts, source->arena,
+                                &source->stamps[source->stamp_count++], diag));
     for (size_t i = 0; i < s->dir_count; i++) {
         dlt_stamp *stamp = &source->stamps[source->stamp_count++];
-        DLT_TRY(dlt_folder_stamp_of(&s->dirs[i].listing, &inner, DLT_FOLDER_FILES | DLT_FOLDER_FOLDERS, source->arena, stamp, diag));
+        DLT_TRY(dlt_folder_stamp_of(&s->dirs[i].listing, &inner, DLT_FOLDER_FILES | DLT_FOLDER_FOLDERS,
+                                    source->arena, stamp, diag));
         stamp->path = dlt_arena_string(source->arena, stamp->path);
         if (stamp->path == NULL) {
             return dlt_fail_memory(diag);
@@ -330,12 +347,15 @@ static void warn_of_others(const dlt_source *source, dlt_diag *diag)
     char count[40];
     if (s->unread_count > 0 && s->first_unread != NULL) {
         dlt_format_count(s->unread_count, count, sizeof count);
-        dlt_warn(diag, at_path(source), "%s file%s of a kind that is not read %s left out, the first is '%s'; only JPEG and PNG are read", count,
-                 s->unread_count == 1 ? "" : "s", s->unread_count == 1 ? "is" : "are", s->first_unread);
+        dlt_warn(
+            diag, at_path(source),
+            "%s file%s of a kind that is not read %s left out, the first is '%s'; only JPEG and PNG are read",
+            count, s->unread_count == 1 ? "" : "s", s->unread_count == 1 ? "is" : "are", s->first_unread);
     }
     if (s->root_images > 0) {
         dlt_format_count(s->root_images, count, sizeof count);
-        dlt_warn(diag, at_path(source), "%s image%s in '%s' itself %s left out: only those in a class's folder have a class", count,
+        dlt_warn(diag, at_path(source),
+                 "%s image%s in '%s' itself %s left out: only those in a class's folder have a class", count,
                  s->root_images == 1 ? "" : "s", p->path, s->root_images == 1 ? "is" : "are");
     }
 }
@@ -365,8 +385,10 @@ static dlt_status image_files(dlt_source *source, dlt_diag *diag)
         DLT_TRY(add_tree(source, p->path, -1, true, diag)); /* read once: no stamps */
     }
     if (s->file_count == 0) {
-        return dlt_fail(diag, DLT_E_DATA, at_path(source), "'%s' has no images: no file in it ends in .jpg, .jpeg or .png%s%s", p->path,
-                        s->first_unread != NULL ? "; there is a " : "", s->first_unread != NULL ? strrchr(s->first_unread, '.') : "");
+        return dlt_fail(diag, DLT_E_DATA, at_path(source),
+                        "'%s' has no images: no file in it ends in .jpg, .jpeg or .png%s%s", p->path,
+                        s->first_unread != NULL ? "; there is a " : "",
+                        s->first_unread != NULL ? strrchr(s->first_unread, '.') : "");
     }
     warn_of_others(source, diag);
     return DLT_OK;
@@ -376,7 +398,9 @@ static dlt_status image_files(dlt_source *source, dlt_diag *diag)
 
 static dlt_status not_trains(const dlt_source *source, dlt_diag *diag)
 {
-    return dlt_fail(diag, DLT_E_DATA, source->item->pos, "train does not have images as bytes (height, width, channels), ImageFolder gives nothing else");
+    return dlt_fail(
+        diag, DLT_E_DATA, source->item->pos,
+        "train does not have images as bytes (height, width, channels), ImageFolder gives nothing else");
 }
 
 /* Size and channels: those of the item, or train's, which rule. */
@@ -399,8 +423,8 @@ static dlt_status choose_shape(dlt_source *source, dlt_diag *diag)
     }
     const int at = dlt_layout_find(&train->layout, DLT_ROLE_FEATURE, 0);
     const dlt_part *part = at >= 0 ? &train->layout.parts[at] : NULL;
-    if (part == NULL || train->table || part->dtype != DLT_U8 || part->shape.rank != 3 || part->dictionary != NULL ||
-        dlt_layout_find(&train->layout, DLT_ROLE_FEATURE, (size_t)at + 1) >= 0) {
+    if (part == NULL || train->table || part->dtype != DLT_U8 || part->shape.rank != 3 ||
+        part->dictionary != NULL || dlt_layout_find(&train->layout, DLT_ROLE_FEATURE, (size_t)at + 1) >= 0) {
         return not_trains(source, diag);
     }
     const int64_t *dim = part->shape.dim;
@@ -409,9 +433,12 @@ static dlt_status choose_shape(dlt_source *source, dlt_diag *diag)
         s->channels = (int)dim[2];
     }
     if ((given && !fits && !source->options.predict) || dim[2] != s->channels) {
-        return dlt_fail(diag, DLT_E_DATA, dlt_item_pos(source->item, dim[2] != s->channels ? "color_mode" : "image_size"),
-                        "images of train have %lld x %lld pixels and %lld channel%s, these have %lld x %lld and %d; give both the same", (long long)dim[0],
-                        (long long)dim[1], (long long)dim[2], dim[2] == 1 ? "" : "s", (long long)(given ? s->target.height : dim[0]),
+        return dlt_fail(diag, DLT_E_DATA,
+                        dlt_item_pos(source->item, dim[2] != s->channels ? "color_mode" : "image_size"),
+                        "images of train have %lld x %lld pixels and %lld channel%s, these have %lld x %lld "
+                        "and %d; give both the same",
+                        (long long)dim[0], (long long)dim[1], (long long)dim[2], dim[2] == 1 ? "" : "s",
+                        (long long)(given ? s->target.height : dim[0]),
                         (long long)(given ? s->target.width : dim[1]), s->channels);
     }
     s->target.height = dim[0];
@@ -419,34 +446,50 @@ static dlt_status choose_shape(dlt_source *source, dlt_diag *diag)
     return DLT_OK;
 }
 
+/* Number of a class among those of train. */
+static dlt_status find_in_train(const dlt_source *source, const dlt_dictionary *classes, const char *name,
+                                int32_t *label, dlt_diag *diag)
+{
+    *label = dlt_words_find(dlt_words_of(classes), name, strlen(name));
+    if (*label >= 0) {
+        return DLT_OK;
+    }
+    const int near = dlt_nearest(name, classes->at, (size_t)classes->count);
+    dlt_buf known = {0};
+    for (int64_t i = 0; near < 0 && i < classes->count && i < MOST_NAMED; i++) {
+        dlt_buf_printf(&known, "%s%s", i > 0 ? ", " : ", which has ", classes->at[i]);
+    }
+    dlt_buf_string(&known, near < 0 && classes->count > MOST_NAMED ? ", ..." : "");
+    const dlt_status status =
+        dlt_fail(diag, DLT_E_DATA, at_path(source), "the folder '%s' is no class of train%s%s%s", name,
+                 near >= 0 ? "; did you mean '" : dlt_buf_text(&known), near >= 0 ? classes->at[near] : "",
+                 near >= 0 ? "'?" : "");
+    dlt_buf_release(&known);
+    return status;
+}
+
 /* The class numbers of the folders: train's. */
 static dlt_status number_classes(dlt_source *source, dlt_diag *diag)
 {
     image_state *s = source->state;
     const dlt_frame *train = source->options.follow;
+    const int at = train != NULL ? dlt_layout_find(&train->layout, DLT_ROLE_TARGET, 0) : -1;
+    const dlt_part *target = at >= 0 ? &train->layout.parts[at] : NULL;
+    dlt_status status = DLT_OK;
     s->label_of = dlt_arena_alloc(source->arena, s->class_count, sizeof *s->label_of);
     if (s->label_of == NULL) {
         return dlt_fail_memory(diag);
     }
-    const int at = train != NULL ? dlt_layout_find(&train->layout, DLT_ROLE_TARGET, 0) : -1;
-    const dlt_part *part = at >= 0 ? &train->layout.parts[at] : NULL;
-    if (train != NULL && (part == NULL || part->type != DLT_COLUMN_TEXT)) {
-        return dlt_fail(diag, DLT_E_DATA, source->item->pos, "train has no names of classes, which the folders of this source are");
+    if (train != NULL && (target == NULL || target->type != DLT_COLUMN_TEXT)) {
+        return dlt_fail(diag, DLT_E_DATA, source->item->pos,
+                        "train has no names of classes, which the folders of this source are");
     }
-    dlt_status status = DLT_OK;
     for (size_t i = 0; i < s->class_count; i++) {
-        const char *name = s->classes[i];
-        s->label_of[i] = train == NULL ? (int32_t)i : dlt_words_find(dlt_words_of(part->dictionary), name, strlen(name));
-        if (s->label_of[i] < 0) {
-            const int near = dlt_nearest(name, part->dictionary->at, (size_t)part->dictionary->count);
-            dlt_buf known = {0};
-            for (int64_t k = 0; near < 0 && k < part->dictionary->count && k < MOST_NAMED; k++) {
-                dlt_buf_printf(&known, "%s%s", k > 0 ? ", " : ", which has ", part->dictionary->at[k]);
-            }
-            dlt_buf_string(&known, near < 0 && part->dictionary->count > MOST_NAMED ? ", ..." : "");
-            status = dlt_fail(diag, DLT_E_DATA, at_path(source), "the folder '%s' is no class of train%s%s%s", name,
-                              near >= 0 ? "; did you mean '" : dlt_buf_text(&known), near >= 0 ? part->dictionary->at[near] : "", near >= 0 ? "'?" : "");
-            dlt_buf_release(&known);
+        if (target == NULL) {
+            s->label_of[i] = (int32_t)i;
+        } else if (find_in_train(source, target->dictionary, s->classes[i], &s->label_of[i], diag) !=
+                   DLT_OK) {
+            status = DLT_E_DATA;
         }
     }
     return status;
@@ -458,8 +501,16 @@ static dlt_status make_frame(dlt_source *source, dlt_diag *diag)
     const image_state *s = source->state;
     const dlt_frame *train = source->options.follow;
     const dlt_part parts[2] = {
-        {.name = "features", .role = DLT_ROLE_FEATURE, .dtype = DLT_U8, .shape = DLT_SHAPE(s->target.height, s->target.width, s->channels)},
-        {.name = "labels", .role = DLT_ROLE_TARGET, .type = DLT_COLUMN_TEXT, .dtype = DLT_I32, .shape = dlt_scalar(), .dictionary = &some},
+        {.name = "features",
+         .role = DLT_ROLE_FEATURE,
+         .dtype = DLT_U8,
+         .shape = DLT_SHAPE(s->target.height, s->target.width, s->channels)},
+        {.name = "labels",
+         .role = DLT_ROLE_TARGET,
+         .type = DLT_COLUMN_TEXT,
+         .dtype = DLT_I32,
+         .shape = dlt_scalar(),
+         .dictionary = &some},
     };
     const size_t part_count = source->options.predict ? 1 : 2;
     DLT_TRY(dlt_frame_create(&(dlt_frame_plan){.count = part_count, .parts = parts}, &source->frame, diag));
@@ -467,12 +518,15 @@ static dlt_status make_frame(dlt_source *source, dlt_diag *diag)
         return dlt_fail_memory(diag);
     }
     if (part_count == 2 && train != NULL) {
-        source->frame->parts[1].dictionary = train->layout.parts[dlt_layout_find(&train->layout, DLT_ROLE_TARGET, 0)].dictionary;
+        source->frame->parts[1].dictionary =
+            train->layout.parts[dlt_layout_find(&train->layout, DLT_ROLE_TARGET, 0)].dictionary;
     }
     for (size_t i = 0; part_count == 2 && train == NULL && i < s->class_count; i++) {
-        const int32_t code = dlt_words_add(dlt_frame_words(source->frame, 1), s->classes[i], strlen(s->classes[i]));
+        const int32_t code =
+            dlt_words_add(dlt_frame_words(source->frame, 1), s->classes[i], strlen(s->classes[i]));
         if (code < 0) {
-            return code == DLT_WORDS_FULL ? dlt_fail(diag, DLT_E_DATA, at_path(source), "there are more classes than can be named")
+            return code == DLT_WORDS_FULL ? dlt_fail(diag, DLT_E_DATA, at_path(source),
+                                                     "there are more classes than can be named")
                                           : dlt_fail_memory(diag);
         }
     }
@@ -522,7 +576,8 @@ static dlt_status image_open(dlt_source *source, dlt_diag *diag)
 /* Errors that are the machine's, not the file's: leaving the file out would hide them. */
 static bool is_serious(int reason)
 {
-    return reason != ENOENT && reason != EACCES && reason != EPERM && reason != ELOOP && reason != ENOTDIR && reason != ENXIO;
+    return reason != ENOENT && reason != EACCES && reason != EPERM && reason != ELOOP && reason != ENOTDIR &&
+           reason != ENXIO;
 }
 
 static dlt_status cannot_read(image_job *job, int reason)
@@ -539,7 +594,8 @@ static dlt_status read_opened(image_job *job, image_worker *w, int fd, size_t *b
         return cannot_read(job, errno);
     }
     if (!S_ISREG(status.st_mode) || status.st_size > MOST_FILE_BYTES) {
-        (void)snprintf(job->why, sizeof job->why, S_ISREG(status.st_mode) ? "it has more than 256 MiB" : "it is not a regular file");
+        (void)snprintf(job->why, sizeof job->why,
+                       S_ISREG(status.st_mode) ? "it has more than 256 MiB" : "it is not a regular file");
         return DLT_E_DATA;
     }
     *bytes = (size_t)status.st_size;
@@ -570,8 +626,9 @@ static dlt_status read_opened(image_job *job, image_worker *w, int fd, size_t *b
 static dlt_status read_file(image_job *job, image_worker *w, size_t *bytes)
 {
     char place[4096];
-    const int length = job->dir != NULL ? snprintf(place, sizeof place, "%s/%s", job->dir->listing.path, job->name)
-                                        : snprintf(place, sizeof place, "%s", job->name);
+    const int length = job->dir != NULL
+                           ? snprintf(place, sizeof place, "%s/%s", job->dir->listing.path, job->name)
+                           : snprintf(place, sizeof place, "%s", job->name);
     if (length < 0 || (size_t)length >= sizeof place) {
         return cannot_read(job, ENAMETOOLONG);
     }
@@ -596,7 +653,8 @@ static void decode_one(void *context, int stage, int64_t task, int rank)
     memset(job->record, 0, source->unit_bytes);
     job->status = read_file(job, w, &bytes);
     if (job->status == DLT_OK) {
-        job->status = dlt_image_decode(w->bytes, bytes, s->channels, &w->image, job->why);
+        job->status = dlt_image_decode(w->bytes, bytes, s->channels, &w->image);
+        memcpy(job->why, w->image.why, sizeof job->why);
     }
     if (job->status == DLT_OK) {
         job->status = dlt_image_resize(&w->image, &s->target, job->record + layout->offsets[0]);
@@ -617,7 +675,8 @@ static int64_t count_tasks(void *context, int stage)
 static dlt_status start_work(dlt_source *source, dlt_diag *diag)
 {
     image_state *s = source->state;
-    const int64_t fit = (int64_t)(STAGE_BYTES / source->unit_bytes), fewest = 2 * (int64_t)source->options.threads;
+    const int64_t fit = (int64_t)(STAGE_BYTES / source->unit_bytes),
+                  fewest = 2 * (int64_t)source->options.threads;
     s->stage_room = fit < fewest ? fewest : fit < STAGE_RECORDS ? fit : STAGE_RECORDS;
     s->stage_room = source->options.predict ? fewest : s->stage_room;
     s->stage_room = s->stage_room < s->file_count ? s->stage_room : s->file_count;
@@ -625,7 +684,8 @@ static dlt_status start_work(dlt_source *source, dlt_diag *diag)
     size_t bytes = 0;
     s->workers = dlt_alloc_zeroed(s->worker_count, sizeof *s->workers);
     s->jobs = dlt_alloc_zeroed((size_t)s->stage_room, sizeof *s->jobs);
-    s->stage = dlt_mul_size((size_t)s->stage_room, source->unit_bytes, &bytes) ? dlt_alloc_aligned(64, bytes) : NULL;
+    s->stage =
+        dlt_mul_size((size_t)s->stage_room, source->unit_bytes, &bytes) ? dlt_alloc_aligned(64, bytes) : NULL;
     if (s->workers == NULL || s->jobs == NULL || s->stage == NULL) {
         return dlt_fail_memory(diag);
     }
@@ -670,8 +730,9 @@ static void note_bad(const dlt_source *source, image_state *s, const image_job *
     const char *folder = job->dir != NULL ? job->dir->listing.path : "";
     const size_t skip = strlen(p->path);
     folder += job->dir != NULL && strlen(folder) > skip ? skip + 1 : strlen(folder);
-    dlt_buf_printf(&s->bad_list, "%s'%s%s%s' (%s)", s->bad > 1 ? ", " : "", folder, folder[0] != '\0' ? "/" : "",
-                   job->dir != NULL ? job->name : dlt_path_base(job->name), job->why);
+    dlt_buf_printf(&s->bad_list, "%s'%s%s%s' (%s)", s->bad > 1 ? ", " : "", folder,
+                   folder[0] != '\0' ? "/" : "", job->dir != NULL ? job->name : dlt_path_base(job->name),
+                   job->why);
 }
 
 /* What is said of all bad files, once. */
@@ -688,12 +749,15 @@ static dlt_status report_bad(dlt_source *source, dlt_diag *diag)
         return dlt_fail_memory(diag);
     }
     if (p->bad_files == BAD_SKIP) {
-        dlt_warn(diag, at_path(source), "%s of %s images in '%s' cannot be read and %s left out: %s%s%s%s", bad, all, p->path, s->bad == 1 ? "is" : "are",
-                 dlt_buf_text(&s->bad_list), shortened ? ", and " : "", shortened ? more : "", shortened ? " more" : "");
+        dlt_warn(diag, at_path(source), "%s of %s images in '%s' cannot be read and %s left out: %s%s%s%s",
+                 bad, all, p->path, s->bad == 1 ? "is" : "are", dlt_buf_text(&s->bad_list),
+                 shortened ? ", and " : "", shortened ? more : "", shortened ? " more" : "");
         return DLT_OK;
     }
-    return dlt_fail(diag, DLT_E_DATA, at_path(source), "%s of %s images in '%s' cannot be read: %s%s%s%s; bad_files: skip leaves such files out", bad,
-                    all, p->path, dlt_buf_text(&s->bad_list), shortened ? ", and " : "", shortened ? more : "", shortened ? " more" : "");
+    return dlt_fail(diag, DLT_E_DATA, at_path(source),
+                    "%s of %s images in '%s' cannot be read: %s%s%s%s; bad_files: skip leaves such files out",
+                    bad, all, p->path, dlt_buf_text(&s->bad_list), shortened ? ", and " : "",
+                    shortened ? more : "", shortened ? " more" : "");
 }
 
 /* The next files, decoded into the stage. */
@@ -721,7 +785,8 @@ static dlt_status fill_stage(dlt_source *source, dlt_diag *diag)
         s->looked_at++;
     }
     if (s->pool != NULL) {
-        dlt_pool_run(s->pool, &(dlt_pool_job){.stages = 1, .tasks = count_tasks, .task = decode_one, .context = source});
+        dlt_pool_run(s->pool, &(dlt_pool_job){
+                                  .stages = 1, .tasks = count_tasks, .task = decode_one, .context = source});
     } else {
         for (int64_t i = 0; i < s->staged; i++) {
             decode_one(source, 0, i, 0);
@@ -733,8 +798,9 @@ static dlt_status fill_stage(dlt_source *source, dlt_diag *diag)
             return dlt_fail_memory(diag);
         }
         if (job->status == DLT_E_INTERNAL) {
-            return dlt_fail(diag, DLT_E_DATA, at_path(source), "cannot read '%s%s%s': %s", job->dir != NULL ? job->dir->listing.path : "",
-                            job->dir != NULL ? "/" : "", job->name, job->why);
+            return dlt_fail(diag, DLT_E_DATA, at_path(source), "cannot read '%s%s%s': %s",
+                            job->dir != NULL ? job->dir->listing.path : "", job->dir != NULL ? "/" : "",
+                            job->name, job->why);
         }
         if (job->status != DLT_OK) {
             note_bad(source, s, job);
@@ -755,7 +821,8 @@ static dlt_status finish(dlt_source *source, dlt_diag *diag)
     return s->bad > 0 ? report_bad(source, diag) : DLT_OK;
 }
 
-/* Gives what is staged. A bad file is left out, or, where it makes the reading fail at its end, empty in its place. */
+/* Gives what is staged. A bad file is left out, or, where it makes the reading fail at its end, empty in its
+ * place. */
 static dlt_status give(dlt_source *source, int64_t most, unsigned char *units, int64_t *got, dlt_diag *diag)
 {
     const image_params *p = source->item->params;
@@ -780,7 +847,8 @@ static dlt_status give(dlt_source *source, int64_t most, unsigned char *units, i
     return DLT_OK;
 }
 
-static dlt_status image_next(dlt_source *source, int64_t most, unsigned char *units, int64_t *got, dlt_diag *diag)
+static dlt_status image_next(dlt_source *source, int64_t most, unsigned char *units, int64_t *got,
+                             dlt_diag *diag)
 {
     image_state *s = source->state;
     *got = 0;
@@ -819,8 +887,8 @@ static void image_close(dlt_source *source)
     }
 }
 
-static dlt_status image_input(dlt_arena *arena, const dlt_item *like, const char *path, bool targets, void *params,
-                              dlt_diag *diag)
+static dlt_status image_input(dlt_arena *arena, const dlt_item *like, const char *path, bool targets,
+                              void *params, dlt_diag *diag)
 {
     (void)arena;
     (void)targets; /* folders are labels */

@@ -1,4 +1,5 @@
-/* tests/fuzz/fuzz_image.c: JPEG and PNG files: any bytes. The first byte chooses channels and what the image is resized to. */
+/* tests/fuzz/fuzz_image.c: JPEG and PNG files: any bytes. The first byte chooses channels and what the image
+ * is resized to. */
 #include "fuzz/fuzz.h"
 
 #include "io/data/image.h"
@@ -7,11 +8,10 @@
 
 static dlt_status decode(const uint8_t *bytes, size_t count, int channels, dlt_image *image)
 {
-    char why[DLT_IMAGE_WHY_BYTES] = "";
-    const dlt_status status = dlt_image_decode(bytes, count, channels, image, why);
+    const dlt_status status = dlt_image_decode(bytes, count, channels, image);
     FUZZ_CLAIM(status == DLT_OK || status == DLT_E_DATA);
-    FUZZ_CLAIM((status == DLT_OK) == (why[0] == '\0'));
-    FUZZ_CLAIM(memchr(why, '\0', sizeof why) != NULL);
+    FUZZ_CLAIM((status == DLT_OK) == (image->why[0] == '\0'));
+    FUZZ_CLAIM(memchr(image->why, '\0', sizeof image->why) != NULL);
     return status;
 }
 
@@ -33,8 +33,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     dlt_image image = {0}, again = {0};
     const dlt_status status = decode(bytes, size - 1, channels, &image);
     if (status == DLT_OK) {
-        const size_t pixels = (size_t)image.height * (size_t)image.width, count = (size_t)(target.height * target.width) * (size_t)channels;
-        FUZZ_CLAIM(image.height > 0 && image.width > 0 && pixels <= DLT_IMAGE_MOST_PIXELS && image.channels == channels);
+        const size_t pixels = (size_t)image.height * (size_t)image.width,
+                     count = (size_t)(target.height * target.width) * (size_t)channels;
+        FUZZ_CLAIM(image.height > 0 && image.width > 0 && pixels <= DLT_IMAGE_MOST_PIXELS &&
+                   image.channels == channels);
         uint8_t *small = malloc(2 * count);
         FUZZ_CLAIM(small != NULL);
         memset(small, 0x5a, count);
