@@ -17,9 +17,10 @@
 
 enum {
     JPEG_MOST_SCANS = 500, /* of a progressive file: each costs the time of a whole image */
-    /* No byte of a file makes more pixels: deflate gives 1,032 bytes for one, a byte of a PNG has 8 pixels at
-       most; JPEG is far below. */
-    PIXELS_OF_A_BYTE = 8256
+    /* Pixels that a byte of a file can make at most. Deflate gives 1,032 bytes for one, with 8 pixels each: a
+     * black image of the most pixels comes to 8,162. A block of 64 pixels of a JPEG takes a bit or two. */
+    PNG_BYTE_PIXELS = 8192,
+    JPEG_BYTE_PIXELS = 1024
 };
 
 /* ---- what both need ---- */
@@ -30,7 +31,8 @@ static dlt_status bad(dlt_image *image, const char *text)
     return DLT_E_DATA;
 }
 
-static bool size_is_good(uint64_t width, uint64_t height, size_t bytes, dlt_image *image)
+static bool size_is_good(uint64_t width, uint64_t height, size_t bytes, uint64_t byte_pixels,
+                         dlt_image *image)
 {
     if (width == 0 || height == 0 || width > DLT_IMAGE_MOST_PIXELS || height > DLT_IMAGE_MOST_PIXELS ||
         width * height > DLT_IMAGE_MOST_PIXELS) {
@@ -39,7 +41,7 @@ static bool size_is_good(uint64_t width, uint64_t height, size_t bytes, dlt_imag
                        (unsigned long long)width, (unsigned long long)height, DLT_IMAGE_MOST_PIXELS);
         return false;
     }
-    if (width * height / PIXELS_OF_A_BYTE > bytes) {
+    if (width * height / byte_pixels > bytes) {
         (void)snprintf(image->why, sizeof image->why,
                        "it says that it has %llu x %llu pixels, which its %zu bytes cannot hold",
                        (unsigned long long)width, (unsigned long long)height, bytes);
@@ -139,7 +141,7 @@ static void jpeg_read(jpeg_reader *r)
 {
     struct jpeg_decompress_struct *info = &r->info;
     (void)jpeg_read_header(info, TRUE);
-    if (!size_is_good(info->image_width, info->image_height, r->bytes, r->image)) {
+    if (!size_is_good(info->image_width, info->image_height, r->bytes, JPEG_BYTE_PIXELS, r->image)) {
         r->status = DLT_E_DATA;
         return;
     }
@@ -281,7 +283,7 @@ static void png_read(png_reader *r)
     png_read_info(r->png, r->info);
     const uint32_t width = png_get_image_width(r->png, r->info),
                    height = png_get_image_height(r->png, r->info);
-    if (!size_is_good(width, height, r->bytes, r->image)) {
+    if (!size_is_good(width, height, r->bytes, PNG_BYTE_PIXELS, r->image)) {
         r->status = DLT_E_DATA;
         return;
     }
