@@ -3,7 +3,9 @@
 These are short forms, for tests; docs/results.md has the runs in full.
 """
 
+import collections
 import os
+import tarfile
 import unittest
 
 from dltrain import DATA, DONE, SOURCE, TestCase, main, metrics, overrides, run
@@ -35,6 +37,27 @@ class ShippedConfigs(TestCase):
         more = {"fit__steps_per_epoch": 200} if FULL else {}
         _, last = self.fit("mnist-cnn.yaml", fit__epochs=1 if FULL else 8, **more)
         self.assertGreaterEqual(last["val_accuracy"], 0.95 if FULL else 0.6)
+
+    def test_cifar10(self):
+        """On some of each class: nothing of CIFAR-10 comes along."""
+        archive = os.path.join(DATA or "", "cifar10-jpg.tar.gz")
+        if not os.path.isfile(archive):
+            self.skipTest("cifar10-cnn.yaml needs cifar10-jpg.tar.gz in DLTRAIN_DATA")
+        taken = collections.Counter()
+        with tarfile.open(archive) as files:
+            for file in files:
+                parts = file.name.removeprefix("./").split("/")
+                if file.isfile() and len(parts) == 3 and taken[parts[0], parts[1]] < (100 if parts[0] == "train" else 10):
+                    taken[parts[0], parts[1]] += 1
+                    path = self.folder / "cifar10" / "/".join(parts)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(files.extractfile(file).read())
+        self.assertEqual(sum(taken.values()), 1100)
+        self.expect(run("fit", SOURCE / "configs" / "cifar10-cnn.yaml", "--run", self.folder / "run",
+                        *overrides(fit__epochs=8, fit__batch_size=32, data__cache=self.folder / "cache"),
+                        environ={"DLTRAIN_DATA": str(self.folder)}), DONE)
+        epochs = metrics(self.folder / "run")
+        self.assertGreaterEqual(epochs[-1]["accuracy"], 0.35)
 
     def test_housing(self):
         first, last = self.fit("housing.yaml", fit__epochs=5 if FULL else 10)
