@@ -64,7 +64,12 @@ typedef struct reproduction {
 static dlt_status check_file(const reproduction *r, const dlt_run_file *file)
 {
     dlt_run_file now;
-    DLT_TRY(dlt_run_file_look(file->path, r->call->arena, &now, r->call->diag));
+    DLT_TRY(dlt_run_file_look(file->path, file->folder, r->call->arena, &now, r->call->diag));
+    if (file->folder != 0 && (now.bytes != file->bytes || strcmp(now.digest, file->digest) != 0)) {
+        return dlt_fail(r->call->diag, DLT_E_DATA, nowhere,
+                        "'%s' is not the folder that '%s' was trained on: other names or sizes of files", file->path,
+                        r->path);
+    }
     if (now.bytes != file->bytes) {
         return dlt_fail(r->call->diag, DLT_E_DATA, nowhere,
                         "'%s' is not the file that '%s' was trained on: it has %lld bytes, and had %lld", file->path,

@@ -531,7 +531,7 @@ static dlt_status note_origin(fit *f)
     if (start != NULL && dlt_rundir_is(start)) {
         start = dlt_final_weights_of(start, f->arena);
     }
-    return start != NULL ? dlt_run_file_look(start, f->arena, &f->info.start, f->diag) : DLT_OK;
+    return start != NULL ? dlt_run_file_look(start, 0, f->arena, &f->info.start, f->diag) : DLT_OK;
 }
 
 /* Makes or enters the run directory: lock, config, logs cut back to where the checkpoint was. */

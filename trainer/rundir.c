@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/num.h"
 #include "base/text.h"
+#include "io/data/folder.h"
 #include "io/file.h"
 #include "io/yaml.h"
 
@@ -223,6 +224,9 @@ static void put_file(dlt_json *j, const dlt_run_file *file)
     dlt_json_key_string(j, "path", file->path);
     dlt_json_key_int(j, "bytes", file->bytes);
     dlt_json_key_string(j, "digest", file->digest);
+    if (file->folder != 0) {
+        dlt_json_key_int(j, "folder", file->folder);
+    }
     dlt_json_close(j, '}');
 }
 
@@ -294,7 +298,8 @@ static int64_t int_of(const dlt_yaml *map, const char *key)
 
 static dlt_run_file file_of(const dlt_yaml *map)
 {
-    return (dlt_run_file){text_of(map, "path"), int_of(map, "bytes"), text_of(map, "digest")};
+    return (dlt_run_file){text_of(map, "path"), int_of(map, "bytes"), text_of(map, "digest"),
+                          (unsigned)(int_of(map, "folder") & 7)};
 }
 
 dlt_status dlt_run_file_of(const dlt_stamp *stamp, dlt_arena *arena, dlt_run_file *file, dlt_diag *diag)
@@ -303,15 +308,20 @@ dlt_status dlt_run_file_of(const dlt_stamp *stamp, dlt_arena *arena, dlt_run_fil
     dlt_sha256_hex(stamp->sample, digest);
     *file = (dlt_run_file){.path = path != NULL ? dlt_arena_string(arena, path) : NULL,
                            .bytes = stamp->size,
-                           .digest = dlt_arena_string(arena, digest)};
+                           .digest = dlt_arena_string(arena, digest),
+                           .folder = stamp->folder != NULL ? stamp->folder->counts : 0};
     dlt_free(path);
     return file->path != NULL && file->digest != NULL ? DLT_OK : dlt_fail_memory(diag);
 }
 
-dlt_status dlt_run_file_look(const char *path, dlt_arena *arena, dlt_run_file *file, dlt_diag *diag)
+dlt_status dlt_run_file_look(const char *path, unsigned folder, dlt_arena *arena, dlt_run_file *file, dlt_diag *diag)
 {
     dlt_stamp stamp;
     int fd = -1;
+    if (folder != 0) {
+        DLT_TRY(dlt_folder_stamp_take(path, folder, arena, &stamp, diag));
+        return dlt_run_file_of(&stamp, arena, file, diag);
+    }
     DLT_TRY(dlt_file_open_read(path, DLT_E_DATA, nowhere, &fd, NULL, diag));
     const dlt_status status = dlt_stamp_take(fd, path, true, &stamp, diag);
     dlt_file()->close(fd);

@@ -24,12 +24,13 @@ typedef struct dlt_run_file {
     const char *path; /* absolute */
     int64_t bytes;
     const char *digest; /* of the size and of samples of the bytes (io/data/stamp.h), 64 hexadecimal digits */
+    unsigned folder;    /* 0: a file; else a folder of images, and what of it the digest is of (io/data/folder.h) */
 } dlt_run_file;
 
 /** What a stamp says of a file. Texts live in the arena. */
 dlt_status dlt_run_file_of(const dlt_stamp *stamp, dlt_arena *arena, dlt_run_file *file, dlt_diag *diag);
-/** Looks at the file under a path. */
-dlt_status dlt_run_file_look(const char *path, dlt_arena *arena, dlt_run_file *file, dlt_diag *diag);
+/** Looks at the file under a path, or, where `folder` is not 0, at the folder. */
+dlt_status dlt_run_file_look(const char *path, unsigned folder, dlt_arena *arena, dlt_run_file *file, dlt_diag *diag);
 
 /** What a run began with. */
 typedef enum dlt_run_origin {

@@ -1,4 +1,4 @@
-/* io/data/folder.c: listing folders. */
+/* io/data/folder.c: listing folders of images. */
 #include "io/data/folder.h"
 
 #include "base/alloc.h"
@@ -8,6 +8,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
+
+static const char *const endings[] = {".jpg", ".jpeg", ".png", NULL};
+/* Keras reads the first two; the others are often met */
+static const char *const others[] = {".bmp", ".gif", ".webp", ".tif", ".tiff", NULL};
 
 /* Names as they come. */
 typedef struct names {
@@ -46,12 +50,12 @@ static const char **in_order(const names *list, dlt_arena *arena)
     return good ? sorted : NULL;
 }
 
-static bool ends_in(const char *name, const char *const *endings)
+static bool ends_in(const char *name, const char *const *wanted)
 {
     const size_t length = strlen(name);
-    for (; *endings != NULL; endings++) {
-        const size_t tail = strlen(*endings);
-        if (length > tail && dlt_text_same(name + length - tail, *endings)) {
+    for (; *wanted != NULL; wanted++) {
+        const size_t tail = strlen(*wanted);
+        if (length > tail && dlt_text_same(name + length - tail, *wanted)) {
             return true;
         }
     }
@@ -88,8 +92,8 @@ static dlt_status is_folder(const char *folder, const struct dirent *entry, bool
     return DLT_OK;
 }
 
-static dlt_status read_names(DIR *listing, const dlt_folder_choice *choice, dlt_pos at, dlt_arena *arena,
-                             dlt_folder *folder, names *files, names *folders, dlt_diag *diag)
+static dlt_status read_names(DIR *listing, bool links, dlt_pos at, dlt_arena *arena, dlt_folder *folder,
+                             names *files, names *folders, dlt_diag *diag)
 {
     for (;;) {
         errno = 0;
@@ -103,12 +107,12 @@ static dlt_status read_names(DIR *listing, const dlt_folder_choice *choice, dlt_
         if (entry->d_name[0] == '.') {
             continue;
         }
-        DLT_TRY(is_folder(folder->path, entry, choice->links, &inner, diag));
-        if (inner || ends_in(entry->d_name, choice->endings)) {
+        DLT_TRY(is_folder(folder->path, entry, links, &inner, diag));
+        if (inner || ends_in(entry->d_name, endings)) {
             if (!add_name(inner ? folders : files, arena, entry->d_name)) {
                 return dlt_fail_memory(diag);
             }
-        } else if (ends_in(entry->d_name, choice->others)) {
+        } else if (ends_in(entry->d_name, others)) {
             folder->other_count++;
             if (folder->first_other == NULL || strcmp(entry->d_name, folder->first_other) < 0) {
                 folder->first_other = dlt_arena_string(arena, entry->d_name);
@@ -142,8 +146,8 @@ static dlt_status look_at_files(dlt_folder *folder, const char **sorted, size_t 
     return DLT_OK;
 }
 
-dlt_status dlt_folder_list(const char *path, const dlt_folder_choice *choice, dlt_pos at, dlt_arena *arena,
-                           dlt_folder *folder, dlt_diag *diag)
+dlt_status dlt_folder_list(const char *path, bool links, dlt_pos at, dlt_arena *arena, dlt_folder *folder,
+                           dlt_diag *diag)
 {
     struct stat status;
     *folder = (dlt_folder){.path = path};
@@ -156,7 +160,7 @@ dlt_status dlt_folder_list(const char *path, const dlt_folder_choice *choice, dl
         return errno == ENOMEM ? dlt_fail_memory(diag) : cannot_open(path, errno, at, diag);
     }
     names files = {0}, folders = {0};
-    dlt_status result = read_names(listing, choice, at, arena, folder, &files, &folders, diag);
+    dlt_status result = read_names(listing, links, at, arena, folder, &files, &folders, diag);
     closedir(listing);
     if (result == DLT_OK) {
         const char **sorted = in_order(&files, arena);
@@ -180,14 +184,14 @@ static void add_number(dlt_sha256 *sha, int64_t value)
     dlt_sha256_update(sha, bytes, sizeof bytes);
 }
 
-dlt_status dlt_folder_stamp_of(const dlt_folder *folder, const dlt_folder_choice *choice, unsigned counts,
-                               dlt_arena *arena, dlt_stamp *stamp, dlt_diag *diag)
+dlt_status dlt_folder_stamp_of(const dlt_folder *folder, unsigned counts, dlt_arena *arena, dlt_stamp *stamp,
+                               dlt_diag *diag)
 {
     struct dlt_folder_stamp *made = dlt_arena_alloc(arena, 1, sizeof *made);
     if (made == NULL) {
         return dlt_fail_memory(diag);
     }
-    *made = (struct dlt_folder_stamp){.mtime_ns = folder->mtime_ns, .choice = *choice, .counts = counts};
+    *made = (struct dlt_folder_stamp){.counts = counts, .mtime_ns = folder->mtime_ns};
     *stamp = (dlt_stamp){.path = folder->path, .folder = made};
     dlt_sha256 names_and_sizes, times;
     dlt_sha256_init(&names_and_sizes);
@@ -207,4 +211,12 @@ dlt_status dlt_folder_stamp_of(const dlt_folder *folder, const dlt_folder_choice
     dlt_sha256_final(&names_and_sizes, stamp->sample);
     dlt_sha256_final(&times, made->times);
     return DLT_OK;
+}
+
+dlt_status dlt_folder_stamp_take(const char *path, unsigned counts, dlt_arena *arena, dlt_stamp *stamp,
+                                 dlt_diag *diag)
+{
+    dlt_folder folder;
+    DLT_TRY(dlt_folder_list(path, (counts & DLT_FOLDER_LINKS) != 0, (dlt_pos){0}, arena, &folder, diag));
+    return dlt_folder_stamp_of(&folder, counts, arena, stamp, diag);
 }

@@ -59,10 +59,6 @@ enum {
     MOST_DEPTH = 32, /* of folders below a class */
     MOST_NAMED = 5   /* bad files in a message */
 };
-static const char *const endings[] = {".jpg", ".jpeg", ".png", NULL};
-/* Keras reads the first two; the others are often met */
-static const char *const unread[] = {".bmp", ".gif", ".webp", ".tif", ".tiff", NULL};
-
 /* A folder that holds images. */
 typedef struct image_dir {
     dlt_folder listing;
@@ -152,8 +148,7 @@ static dlt_status list(const dlt_source *source, const char *path, bool links, d
                        dlt_diag *diag)
 {
     const image_state *s = source->state;
-    const dlt_folder_choice choice = {endings, unread, links};
-    return dlt_folder_list(path, &choice, at_path(source), s->names, folder, diag);
+    return dlt_folder_list(path, links, at_path(source), s->names, folder, diag);
 }
 
 static dlt_status add_dir(dlt_source *source, const image_dir *dir, dlt_diag *diag)
@@ -320,18 +315,17 @@ static dlt_status take_stamps(dlt_source *source, const dlt_folder *root, dlt_di
 {
     const image_params *p = source->item->params;
     const image_state *s = source->state;
-    const dlt_folder_choice from_root = {endings, unread, true}, inner = {endings, unread, false};
     source->stamps = dlt_alloc_zeroed(1 + s->dir_count, sizeof *source->stamps);
     if (source->stamps == NULL) {
         return dlt_fail_memory(diag);
     }
-    const unsigned counts = p->class_names.count > 0 ? 0 : DLT_FOLDER_FOLDERS;
-    DLT_TRY(dlt_folder_stamp_of(root, &from_root, counts, source->arena,
+    const unsigned from_root = p->class_names.count > 0 ? 0 : DLT_FOLDER_FOLDERS;
+    DLT_TRY(dlt_folder_stamp_of(root, from_root | DLT_FOLDER_LINKS, source->arena,
                                 &source->stamps[source->stamp_count++], diag));
     for (size_t i = 0; i < s->dir_count; i++) {
         dlt_stamp *stamp = &source->stamps[source->stamp_count++];
-        DLT_TRY(dlt_folder_stamp_of(&s->dirs[i].listing, &inner, DLT_FOLDER_FILES | DLT_FOLDER_FOLDERS,
-                                    source->arena, stamp, diag));
+        DLT_TRY(dlt_folder_stamp_of(&s->dirs[i].listing, DLT_FOLDER_FILES | DLT_FOLDER_FOLDERS, source->arena,
+                                    stamp, diag));
         stamp->path = dlt_arena_string(source->arena, stamp->path);
         if (stamp->path == NULL) {
             return dlt_fail_memory(diag);

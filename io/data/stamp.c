@@ -63,7 +63,6 @@ dlt_status dlt_stamp_take(int fd, const char *path, bool with_sample, dlt_stamp 
 
 static dlt_status check_folder(const dlt_stamp *stamp, const struct stat *status, bool *same, dlt_diag *diag)
 {
-    dlt_folder folder;
     dlt_stamp now = {0};
     *same = mtime_of(status) == stamp->folder->mtime_ns;
     if (*same) {
@@ -73,10 +72,7 @@ static dlt_status check_folder(const dlt_stamp *stamp, const struct stat *status
     if (arena == NULL) {
         return dlt_fail_memory(diag);
     }
-    dlt_status result = dlt_folder_list(stamp->path, &stamp->folder->choice, (dlt_pos){0}, arena, &folder, diag);
-    if (result == DLT_OK) {
-        result = dlt_folder_stamp_of(&folder, &stamp->folder->choice, stamp->folder->counts, arena, &now, diag);
-    }
+    const dlt_status result = dlt_folder_stamp_take(stamp->path, stamp->folder->counts, arena, &now, diag);
     *same = memcmp(now.sample, stamp->sample, sizeof now.sample) == 0;
     dlt_arena_destroy(arena);
     return result;

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -81,6 +82,23 @@ class Reproduce(dltrain.TestCase):
         self.assertIn("other contents of the same size", self.reproduce(dltrain.NO_DATA).stderr)
         self.data.unlink()
         self.assertIn(f"cannot open '{self.data}'", self.reproduce(dltrain.NO_DATA).stderr)
+
+    def test_folders_of_images(self):
+        images = self.folder / "images"
+        shutil.copytree(dltrain.SOURCE / "tests" / "data" / "images" / "classes", images)
+        self.model.write_text(MODEL.replace("CSV: {path: train.csv, target: c}", "ImageFolder: {path: images, image_size: [6, 6]}")
+                              .replace("split: 0.2", "split: {fraction: 0.2, shuffle: true}").replace("layers: [", "layers: [Flatten, ")
+                              .replace("units: 3", "units: 5"))
+        self.fit()
+        folders = [f["path"] for f in dltrain.info(self.path)["data"]]
+        self.assertEqual(folders, [str(images), *(str(images / f) for f in ("ape", "bee", "bee/inside", "cow", "dog", "elk"))])
+        self.reproduce(dltrain.DONE)
+        (images / "cow" / "more.png").write_bytes(b"")
+        self.assertIn(f"'{images}/cow' is not the folder that '{self.path}' was trained on: other names or sizes of files",
+                      self.reproduce(dltrain.NO_DATA).stderr)
+        (images / "cow" / "more.png").unlink()
+        (images / "yak").mkdir()
+        self.assertIn(f"'{images}' is not the folder that", self.reproduce(dltrain.NO_DATA).stderr)
 
     def test_another_version(self):
         self.fit()
