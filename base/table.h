@@ -28,7 +28,7 @@ enum {
 
 /**
  * Distinct texts of a column; code i stands for at[i]. A feature's are in order of first appearance. A target's are the class
- * names in order of their bytes (as image folders have them), so that its codes are class numbers.
+ * names in order of their bytes, or as class_names of ImageFolder lists them, so that its codes are class numbers.
  */
 typedef struct dlt_dictionary {
     int64_t count;

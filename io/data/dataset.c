@@ -330,6 +330,19 @@ static dlt_status try_cache(dlt_dataset *ds, const char *folder, const dlt_pack_
     return DLT_OK;
 }
 
+/* What was left out when the file was written is said at each start. */
+static void warn_of_left_out(const dlt_dataset *ds, dlt_diag *diag)
+{
+    char out[40], all[40];
+    const int64_t wanted = ds->source->wanted;
+    if (wanted > ds->count) {
+        dlt_format_count(wanted - ds->count, out, sizeof out);
+        dlt_format_count(wanted, all, sizeof all);
+        dlt_warn(diag, dlt_item_pos(ds->source->item, "path"), "%s of %s records were left out when '%s' was written: they cannot be read", out, all,
+                 dlt_pack_path(ds->pack));
+    }
+}
+
 static dlt_status cache_regions(dlt_dataset *ds, dlt_diag *diag)
 {
     ds->regions = dlt_alloc_zeroed(1, sizeof *ds->regions);
@@ -732,6 +745,7 @@ static dlt_status open_at_depth(dlt_dataset *ds, const dlt_item *item, dlt_depth
         DLT_TRY(try_cache(ds, folder, &key, depth == DLT_DEPTH_LOAD, &hit, diag));
     }
     if (hit) {
+        warn_of_left_out(ds, diag);
         dlt_source_close(ds->source);
         ds->source = NULL;
         if (depth == DLT_DEPTH_SCAN) {

@@ -48,6 +48,7 @@ struct dlt_source {
      * input) */
     dlt_stamp *stamps;
     size_t stamp_count;
+    int64_t wanted; /* records, before those that cannot be read are left out; 0: not known */
 
     /* set by `open` */
     dlt_frame *frame;           /* the presented records (a text target: see class_map) */

@@ -384,6 +384,7 @@ static dlt_status image_files(dlt_source *source, dlt_diag *diag)
                         s->first_unread != NULL ? "; there is a " : "",
                         s->first_unread != NULL ? strrchr(s->first_unread, '.') : "");
     }
+    source->wanted = s->file_count;
     warn_of_others(source, diag);
     return DLT_OK;
 }

@@ -361,6 +361,11 @@ static void bad_files_are_named_and_counted(void **state)
                                             "early), 'dog/deep/2.png' (it ends early), and 2 more");
     data_forget(f);
     dlt_dataset_close(ds);
+    ds = data_open(f, images(f, path, "skip"), DLT_DEPTH_LOAD); /* from the cache */
+    assert_int_equal(dlt_dataset_count(ds), 5);
+    assert_non_null(strstr(data_message(f, 0), "model.yaml:2:5: 7 of 12 records were left out when 'cache/s-"));
+    data_forget(f);
+    dlt_dataset_close(ds);
     /* a scan of what may be left out counts what is good */
     ds = data_open_with(
         f, images(f, path, "skip"), DLT_DEPTH_SCAN,
