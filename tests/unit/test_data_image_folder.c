@@ -8,6 +8,7 @@
 #include "support/data_support.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
@@ -408,6 +409,54 @@ static void an_image_that_is_cut_anywhere_is_bad(void **state)
     assert_string_not_equal(verdict(f, bytes, count), "good");
 }
 
+static void a_jpeg_has_so_many_scans_at_most(void **state)
+{
+    data_fixture *f = *state;
+    size_t count = 0;
+    const unsigned char *bytes = image_bytes(f, "ape/progressive.jpg", &count);
+    size_t scan = 0, end;
+    while (bytes[scan] != 0xff || bytes[scan + 1] != 0xda) {
+        scan++;
+    }
+    for (end = scan + 2; bytes[end] != 0xff || bytes[end + 1] == 0; end++) {
+    }
+    for (int times = 400; times <= 600; times += 200) { /* the first scan again and again */
+        dlt_buf file = {0};
+        dlt_buf_append(&file, (const char *)bytes, scan);
+        for (int i = 0; i < times; i++) {
+            dlt_buf_append(&file, (const char *)bytes + scan, end - scan);
+        }
+        dlt_buf_append(&file, (const char *)bytes + end, count - end);
+        assert_string_equal(verdict(f, file.data, file.length),
+                            times == 400 ? "good" : "it has more than 500 scans");
+        dlt_buf_release(&file);
+    }
+}
+
+static ssize_t broken_pread(int fd, void *data, size_t bytes, off_t offset)
+{
+    (void)fd;
+    (void)data;
+    (void)bytes;
+    (void)offset;
+    errno = EIO;
+    return -1;
+}
+
+static void a_broken_disk_is_no_bad_file(void **state)
+{
+    data_fixture *f = *state;
+    const dlt_item *item = images(f, small_set(f), "skip");
+    dlt_file_ops ops = *dlt_file_system();
+    ops.pread = broken_pread;
+    dlt_file_install(&ops);
+    dlt_dataset *ds = data_open(f, item, DLT_DEPTH_LOAD);
+    dlt_file_install(NULL);
+    assert_null(ds);
+    assert_string_equal(data_message(f, 0), "model.yaml:2:5: cannot read 's/cat/1.png': Input/output error");
+    data_forget(f);
+}
+
 static void a_file_may_be_no_larger_than_it_can_be(void **state)
 {
     data_fixture *f = *state;
@@ -659,6 +708,8 @@ int main(void)
         TEST(names_that_change_under_a_run_are_an_error),
         TEST(bad_files_are_named_and_counted),
         TEST(an_image_that_is_cut_anywhere_is_bad),
+        TEST(a_jpeg_has_so_many_scans_at_most),
+        TEST(a_broken_disk_is_no_bad_file),
         TEST(a_file_may_be_no_larger_than_it_can_be),
         TEST(folders_that_will_not_do_are_errors),
         TEST(class_names_choose_and_order),
