@@ -449,7 +449,7 @@ static void blend_row(const dlt_image_tap *columns, int64_t width, int channels,
     }
 }
 
-dlt_status dlt_image_resize(dlt_image *image, const dlt_image_target *target, unsigned char *out)
+dlt_status dlt_image_fit(dlt_image *image, const dlt_image_target *target, unsigned char *out)
 {
     const int channels = image->channels;
     const size_t row_bytes = (size_t)target->width * (size_t)channels,

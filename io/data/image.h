@@ -29,15 +29,15 @@ typedef struct dlt_image {
 } dlt_image;
 
 /** What becomes of an image that has another shape than the wanted one. */
-typedef enum dlt_image_aspect {
+typedef enum dlt_image_fitting {
     DLT_IMAGE_STRETCH, /* both sides are scaled to the wanted ones */
     DLT_IMAGE_CROP,    /* the largest part in the middle that has the wanted aspect ratio is scaled */
     DLT_IMAGE_PAD      /* scaled to fit inside, black around it */
-} dlt_image_aspect;
+} dlt_image_fitting;
 
 typedef struct dlt_image_target {
     int64_t height, width;
-    dlt_image_aspect aspect;
+    dlt_image_fitting aspect;
     bool nearest; /* the nearest pixel; else bilinear */
 } dlt_image_target;
 
@@ -50,7 +50,7 @@ typedef struct dlt_image_target {
  */
 dlt_status dlt_image_decode(const unsigned char *bytes, size_t count, int channels, dlt_image *image);
 /** Fills out (height, width, channels). DLT_E_MEMORY, or DLT_OK. */
-dlt_status dlt_image_resize(dlt_image *image, const dlt_image_target *target, unsigned char *out);
+dlt_status dlt_image_fit(dlt_image *image, const dlt_image_target *target, unsigned char *out);
 void dlt_image_release(dlt_image *image);
 
 #endif

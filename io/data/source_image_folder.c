@@ -652,7 +652,7 @@ static void decode_one(void *context, int stage, int64_t task, int rank)
         memcpy(job->why, w->image.why, sizeof job->why);
     }
     if (job->status == DLT_OK) {
-        job->status = dlt_image_resize(&w->image, &s->target, job->record + layout->offsets[0]);
+        job->status = dlt_image_fit(&w->image, &s->target, job->record + layout->offsets[0]);
     }
     if (job->status == DLT_OK && layout->count == 2) {
         memcpy(job->record + layout->offsets[1], &s->label_of[job->dir->label], sizeof *s->label_of);

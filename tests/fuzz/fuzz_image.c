@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const int channels = channel_counts[data[0] % 3];
     const dlt_image_target target = {.height = 1 + data[0] / 3 % MOST_SIDE,
                                      .width = 1 + fuzz_choice(data, size) % MOST_SIDE,
-                                     .aspect = (dlt_image_aspect)(data[0] / 36 % 3),
+                                     .aspect = (dlt_image_fitting)(data[0] / 36 % 3),
                                      .nearest = data[0] >= 128};
     uint8_t *bytes = malloc(size); /* of their own, so that reading behind them is seen */
     FUZZ_CLAIM(bytes != NULL);
@@ -41,8 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_CLAIM(small != NULL);
         memset(small, 0x5a, count);
         memset(small + count, 0xa5, count);
-        FUZZ_CLAIM(dlt_image_resize(&image, &target, small) == DLT_OK);
-        FUZZ_CLAIM(dlt_image_resize(&image, &target, small + count) == DLT_OK);
+        FUZZ_CLAIM(dlt_image_fit(&image, &target, small) == DLT_OK);
+        FUZZ_CLAIM(dlt_image_fit(&image, &target, small + count) == DLT_OK);
         FUZZ_CLAIM(memcmp(small, small + count, count) == 0); /* every byte was set */
         free(small);
         if (pixels <= COMPARED_PIXELS) {
