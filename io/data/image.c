@@ -202,6 +202,7 @@ typedef struct png_reader {
     jmp_buf back;
     const unsigned char *at;
     size_t left, bytes;
+    size_t most; /* that is taken at a time; 0: not known yet */
     int channels;
     dlt_image *image;
     dlt_status status;
@@ -226,6 +227,9 @@ static void png_message(png_structp png, png_const_charp text)
 static void *png_get_memory(png_structp png, png_alloc_size_t bytes)
 {
     png_reader *r = png_get_mem_ptr(png);
+    if (r->most > 0 && bytes > r->most) {
+        return NULL; /* a chunk that says so: it is passed over, or the file is bad */
+    }
     void *block = dlt_alloc(bytes);
     if (block == NULL) {
         r->status = DLT_E_MEMORY;
@@ -278,8 +282,11 @@ static int png_ask(png_reader *r)
 
 static void png_read(png_reader *r)
 {
+    enum { CHUNK_BYTES = 8000000 }; /* libpng's own bound, which it does not look at for all chunks */
+    r->most = r->bytes > CHUNK_BYTES ? r->bytes : CHUNK_BYTES; /* no chunk is longer than the file */
     png_set_read_fn(r->png, r, png_get_bytes);
     png_set_user_limits(r->png, DLT_IMAGE_MOST_PIXELS, DLT_IMAGE_MOST_PIXELS);
+    png_set_chunk_malloc_max(r->png, r->most);
     png_read_info(r->png, r->info);
     const uint32_t width = png_get_image_width(r->png, r->info),
                    height = png_get_image_height(r->png, r->info);
@@ -287,6 +294,7 @@ static void png_read(png_reader *r)
         r->status = DLT_E_DATA;
         return;
     }
+    r->most = SIZE_MAX; /* rows: the size is good */
     const int come = png_ask(r), passes = png_set_interlace_handling(r->png);
     png_read_update_info(r->png, r->info);
     const size_t row_bytes = (size_t)width * (size_t)come;
