@@ -107,8 +107,8 @@ static void row(const dlt_conv_taps *given, const float *x, const float *w, floa
     }
 }
 
-/* acc[v, i] += sum over pixels of x[i] dy[v], for `rows` elements i and `vectors` vectors of channels, acc_vector and dy_vector apart. Broadcasts cost
- * more than multiply-adds, so that few rows of many vectors are better than the other way round. */
+/* acc[v, i] += sum over pixels of x[i] dy[v], for `rows` elements i and `vectors` vectors of channels, acc_vector and dy_vector apart. Few rows of
+ * many vectors need fewer loads for each multiply-add than the other way round. */
 VEC void weights(const int rows, const int vectors, float *acc, int64_t acc_vector, const float *x, int64_t x_step, int64_t x_row, const float *dy,
                  int64_t dy_row, int64_t dy_vector, int64_t pixels, int64_t lines)
 {
