@@ -14,7 +14,7 @@ run() { # preset, target, further arguments of ctest
     ctest --test-dir "build/$preset" -j "$jobs" --output-on-failure --timeout 900 "$@"
 }
 
-tools/install-packages.sh python3 python3-jsonschema python3-yaml strace
+tools/install-packages.sh python3 python3-jsonschema python3-yaml strace valgrind
 CFLAGS="${CFLAGS:-} -Werror" ./build.sh
 run release all
 if [ "${1:-}" = quick ]; then

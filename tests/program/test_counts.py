@@ -112,6 +112,30 @@ class Counts(Program):
         once, twice = (self.calls(model, words, steps) for steps in (STEPS, 2 * STEPS))
         self.assertGreaterEqual(twice["pread64"] - once["pread64"], STEPS)
 
+    # ---- growth ----
+
+    def instructions(self, command, layers):
+        """What the program executes for a model of so many layers: the same in each run, whatever else the machine does."""
+        dense = "  - Dense: {units: 16, activation: relu}\n"
+        model = self.file("deep.yaml", f"name: deep\nlayers:\n  - Input: {{shape: [16]}}\n{dense * layers}"
+                          "optimizer: Adam\nloss: mse\nfit: {batch_size: 8, epochs: 1}\n")
+        done = self.start(command, model, "--no-data", DLTRAIN_ISA="avx2",  # valgrind's processor has no AVX-512
+                          before=("valgrind", "--tool=callgrind", f"--callgrind-out-file={self.folder}/callgrind"))
+        self.expect(done, dltrain.DONE)
+        return int(re.search(r"Collected : (\d+)", done.stderr).group(1))
+
+    def test_work_grows_with_the_layers_and_not_faster(self):
+        """Ten times the layers take ten times the instructions to check and to plan; a hundred times would be quadratic."""
+        if shutil.which("valgrind") is None:
+            self.skipTest("no valgrind")
+        if sanitized():
+            self.skipTest("valgrind does not run what a sanitizer built")
+        if "avx2" not in self.instruction_sets():
+            self.skipTest("no AVX2")
+        for command in ("check", "plan"):
+            few, many = (self.instructions(command, layers) for layers in (300, 3000))
+            self.assertLess(many, 12 * few, command)
+
     # ---- memory ----
 
     def test_the_plan_is_what_is_taken(self):

@@ -3,11 +3,9 @@
 
 #include "backend/cpu/kernel.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static int count(const dlt_graph *g, dlt_op op)
 {
@@ -636,35 +634,20 @@ static void chain(dlt_builder *b, const void *context)
     free(w);
 }
 
-/* Processor seconds of passes, plan and check of a training step. */
-static double seconds_to_plan(int layers)
+/* How long it may take is test_counts.py's, which counts instructions. */
+static void a_chain_of_ten_thousand_layers_is_planned(void **state)
 {
+    (void)state;
+    const int layers = 10000;
     test_program *t = test_graph(chain, &layers, &(test_options){0});
     dlt_cpu_target target;
     dlt_cpu_target_init(&target, DLT_ISA_PLAIN, false);
-    const clock_t start = clock();
     const dlt_pass_options options = {.fuse = true, .layout = true, .main_program = true};
     assert_int_equal(dlt_passes_run(t->built, &target.target, &options, &t->graph, t->diag), DLT_OK);
     assert_int_equal(dlt_plan_create(t->graph, &(dlt_plan_options){.reuse = true}, &t->plan, t->diag), DLT_OK);
     assert_int_equal(dlt_plan_verify(t->plan, t->diag), DLT_OK);
-    const double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
     assert_true(test_nodes(t, DLT_OP_MATMUL) == 3 * layers - 1);
     test_release(t);
-    return seconds;
-}
-
-static void planning_time_grows_with_the_graph_and_not_faster(void **state)
-{
-    (void)state;
-    double small = 1e9, large = 1e9;
-    for (int i = 0; i < 3; i++) { /* the best of some: other programs run too */
-        small = fmin(small, seconds_to_plan(1000));
-    }
-    for (int i = 0; i < 3 && large > 15 * small; i++) {
-        large = fmin(large, seconds_to_plan(10000));
-    }
-    print_message("1,000 layers %.3f s, 10,000 layers %.3f s\n", small, large);
-    assert_true(large < 40 * small); /* 10 times is linear, 100 times would be quadratic */
 }
 
 int main(void)
@@ -688,7 +671,7 @@ int main(void)
         cmocka_unit_test(what_the_guard_looks_at_does_not_wait_for_it),
         cmocka_unit_test(positions_that_repeat_stay_what_they_are),
         cmocka_unit_test(graphs_are_dumped),
-        cmocka_unit_test(planning_time_grows_with_the_graph_and_not_faster),
+        cmocka_unit_test(a_chain_of_ten_thousand_layers_is_planned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
