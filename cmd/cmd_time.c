@@ -250,7 +250,7 @@ static dlt_status run(const dlt_command_call *call)
     const dlt_load_options load = {.overrides = o->overrides.at, .override_count = o->overrides.count};
     const dlt_run_spec *spec = NULL;
     dlt_session *session = NULL;
-    dlt_timing t;
+    dlt_timing t = {0};
     dlt_buf out = {0};
     DLT_TRY(dlt_spec_load(call->arena, call->catalogue, call->arguments.at[0], &load, &spec, call->diag));
     dlt_time_options options = {.steps = o->steps.set ? o->steps.value : STEPS, .weights = o->weights, .whole = o->whole};

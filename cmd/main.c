@@ -112,7 +112,8 @@ static dlt_status dispatch(int count, const char *const *words, int64_t began_ns
     if (command == NULL) {
         return unknown_command(name, diag);
     }
-    dlt_command_call call = {.arena = arena, .diag = diag, .began_ns = began_ns, .saved = saved};
+    dlt_command_call call = {.arena = arena, .diag = diag, .began_ns = began_ns};
+    call.saved = saved;
     bool help = false;
     DLT_TRY(dlt_args_parse(command, count - 2, words + 2, &call, &help));
     if (help) {

@@ -643,7 +643,7 @@ void dlt_watch(dlt_builder *b, dlt_value *value)
 
 void dlt_guard(dlt_builder *b, dlt_value *const *values, int count)
 {
-    dlt_value **all = dlt_arena_alloc(b->arena, (size_t)(count + b->watched_count), sizeof(dlt_value *));
+    dlt_value **all = dlt_arena_alloc(b->arena, (size_t)count + (size_t)b->watched_count, sizeof(dlt_value *));
     if (all == NULL) {
         dlt_builder_out_of_memory(b);
         return;

@@ -89,8 +89,7 @@ static const char *const resizing_examples[] = {
     "{input: [2, 3, 4, 2], before: [{Dense: {units: 2}}], layer: {Resizing: {height: 5, width: 2}}}",
     "{input: [2, 5, 4, 1], layer: {Resizing: {height: 2, width: 7, interpolation: nearest}}}",
     "{input: [2, 6, 3, 2], before: [{Conv2D: {filters: 2, kernel_size: 2}}], layer: {Resizing: {height: 4, width: 4, crop_to_aspect_ratio: true}}}",
-    "{input: [2, 2, 6, 3], layer: {Resizing: {height: 4, width: 4, pad_to_aspect_ratio: true, fill_value: 0.5, data_format: "
-    "channels_first}}}",
+    "{input: [2, 2, 6, 3], layer: {Resizing: {height: 4, width: 4, pad_to_aspect_ratio: true, fill_value: 0.5, data_format: channels_first}}}",
     "{input: [2, 3, 5, 2], layer: {Resizing: {height: 4, width: 4, pad_to_aspect_ratio: true}}}",
     "{input: [2, 3, 4, 1], dtype: uint8, high: 256, layer: {Resizing: {height: 2, width: 5}}, no_gradient: true}",
     NULL,

@@ -41,11 +41,15 @@ static int64_t at_least(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+static dlt_conv_geometry geometry_of(const dlt_node *n)
+{
+    const dlt_shape *y = n->op == DLT_OP_CONV ? &n->outputs[0]->shape : n->op == DLT_OP_CONV_DX ? &n->inputs[0]->shape : &n->inputs[1]->shape;
+    return dlt_conv_geometry_of(n->attrs, y);
+}
+
 static prepared sizes_of(const dlt_node *n)
 {
-    const dlt_conv_attrs *attrs = n->attrs;
-    const dlt_shape *y = n->op == DLT_OP_CONV ? &n->outputs[0]->shape : n->op == DLT_OP_CONV_DX ? &n->inputs[0]->shape : &n->inputs[1]->shape;
-    prepared p = {.g = dlt_conv_geometry_of(attrs, y)};
+    prepared p = {.g = geometry_of(n)};
     const dlt_conv_geometry *g = &p.g;
     p.blocks = dlt_divide_up(g->out_channels, BLOCK);
     for (int a = 0; a < 2; a++) {
@@ -108,12 +112,12 @@ static const char *declines(const dlt_cpu_query *query)
 static double cost(const dlt_cpu_query *query)
 {
     static const double rate[] = {14e9, 70e9, 80e9};
-    const prepared p = sizes_of(query->node);
-    const dlt_conv_geometry *g = &p.g;
+    const dlt_conv_geometry g = geometry_of(query->node);
+    const int64_t blocks = dlt_divide_up(g.out_channels, BLOCK);
     const bool dx = query->node->op == DLT_OP_CONV_DX;
-    const double pixels = (double)g->batch * (double)(dx ? g->in[1] * g->in[2] : g->out[1] * g->out[2]);
-    const double depth = (double)(g->size[1] * g->size[2]) * (double)(dx ? p.blocks * BLOCK : g->in_channels);
-    return pixels * (2 * depth * (double)(dx ? BLOCK : p.blocks * BLOCK) / rate[query->isa] + 8e-9) + 4e-6;
+    const double pixels = (double)g.batch * (double)(dx ? g.in[1] * g.in[2] : g.out[1] * g.out[2]);
+    const double depth = (double)(g.size[1] * g.size[2]) * (double)(dx ? blocks * BLOCK : g.in_channels);
+    return pixels * (2 * depth * (double)(dx ? BLOCK : blocks * BLOCK) / rate[query->isa] + 8e-9) + 4e-6;
 }
 
 /* ---- pieces ---- */

@@ -45,8 +45,9 @@ static double cost(const dlt_cpu_query *query)
                          : n->op == DLT_OP_CONV_DX ? &n->inputs[0]->shape
                                                    : &n->inputs[1]->shape;
     const dlt_conv_geometry g = dlt_conv_geometry_of(n->attrs, y);
-    const double in = (double)(g.in_channels / g.groups), out = (double)(g.out_channels / g.groups), channels = n->op == DLT_OP_CONV_DX ? out : in;
-    const double cols = n->op == DLT_OP_CONV_DX ? in : out, wide = ceil(cols / lanes[query->isa]) * lanes[query->isa];
+    const int64_t in = g.in_channels / g.groups, out = g.out_channels / g.groups; /* of a group */
+    const double channels = (double)(n->op == DLT_OP_CONV_DX ? out : in), cols = (double)(n->op == DLT_OP_CONV_DX ? in : out);
+    const double wide = ceil(cols / lanes[query->isa]) * lanes[query->isa];
     const double positions = (double)g.batch * (double)(n->op == DLT_OP_CONV_DX ? g.in[0] * g.in[1] * g.in[2] : g.out[0] * g.out[1] * g.out[2]);
     const double copied = positions * (double)(g.size[0] * g.size[1] * g.size[2] * g.groups) * channels;
     return dlt_node_flops(n) * wide / (cols > 0 ? cols : 1) / rate[query->isa] + copied * (0.3e-9 + 12e-9 / (channels > 0 ? channels : 1)) + 1e-5;

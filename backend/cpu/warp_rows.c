@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* Neighbouring columns of the result whose sources lie one after another, in order (step 1), reversed (-1) or at one place (0). */
@@ -79,6 +80,7 @@ static void add_column(work *w, int32_t i, const dlt_warp_tap *tap)
 {
     const float weight = (float)tap->weight[1];
     const int32_t first = (int32_t)tap->at[0], second = weight > 0 ? (int32_t)tap->at[1] : first;
+    assert(w->runs != NULL);
     run *last = w->run_count > 0 ? &w->runs[w->run_count - 1] : NULL;
     if (last != NULL && !(last->weight[1] < weight) && !(last->weight[1] > weight)) {
         const int32_t so_far = (last->count - 1) * last->step; /* from the run's first column to its last */
@@ -269,7 +271,8 @@ static void run_samples(const dlt_cpu_call *call, int phase, int64_t task)
         const float *t = (const float *)call->in[1] + (n->inputs[1]->shape.dim[0] == 1 ? 0 : 6 * sample);
         memset(dx, 0, (size_t)size * sizeof *dx);
         for (int64_t pixel = 0; pixel < y->dim[1] * y->dim[2]; pixel++, dy += channels) {
-            const double u = (double)(pixel % y->dim[2]), v = (double)(pixel / y->dim[2]);
+            const int64_t line = pixel / y->dim[2];
+            const double u = (double)(pixel - line * y->dim[2]), v = (double)line;
             const dlt_warp_tap column = dlt_warp_tap_at((double)t[0] * u + (double)t[1] * v + (double)t[2], x->dim[2], n->attrs);
             const dlt_warp_tap row = dlt_warp_tap_at((double)t[3] * u + (double)t[4] * v + (double)t[5], x->dim[1], n->attrs);
             for (int k = 0; k < 4; k++) {
