@@ -21,9 +21,9 @@ VEC void forward(const int pixels, const int vectors, const int64_t x_const, con
 {
     const int64_t x_step = x_const > 0 ? x_const : t->x_step;
     vf acc[PIXELS][VECTORS];
-#pragma GCC unroll 14
+    UNROLL(14)
     for (int i = 0; i < pixels; i++) {
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int v = 0; v < vectors; v++) {
             acc[i][v] = vzero();
         }
@@ -32,23 +32,23 @@ VEC void forward(const int pixels, const int vectors, const int64_t x_const, con
         const float *xp = x + t->x_offset[k], *wp = w + t->w_offset[k];
         for (int64_t r = 0; r < t->run; r++, wp += t->w_row) {
             vf wv[VECTORS];
-#pragma GCC unroll 4
+            UNROLL(4)
             for (int v = 0; v < vectors; v++) {
                 wv[v] = vload(wp + v * t->w_vector);
             }
-#pragma GCC unroll 14
+            UNROLL(14)
             for (int i = 0; i < pixels; i++) {
                 const vf xv = vset(xp[i * x_step + r]);
-#pragma GCC unroll 4
+                UNROLL(4)
                 for (int v = 0; v < vectors; v++) {
                     acc[i][v] = vfma(xv, wv[v], acc[i][v]);
                 }
             }
         }
     }
-#pragma GCC unroll 14
+    UNROLL(14)
     for (int i = 0; i < pixels; i++) {
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int v = 0; v < vectors; v++) {
             vstore(y + i * t->y_step + v * t->y_vector, acc[i][v]);
         }
@@ -113,9 +113,9 @@ VEC void weights(const int rows, const int vectors, float *acc, int64_t acc_vect
                  int64_t dy_row, int64_t dy_vector, int64_t pixels, int64_t lines)
 {
     vf sum[ROWS][4];
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int i = 0; i < rows; i++) {
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int v = 0; v < vectors; v++) {
             sum[i][v] = vload(acc + i * BLOCK + v * acc_vector);
         }
@@ -124,23 +124,23 @@ VEC void weights(const int rows, const int vectors, float *acc, int64_t acc_vect
         const float *xp = x, *dp = dy;
         for (int64_t p = 0; p < pixels; p++, xp += x_step, dp += BLOCK) {
             vf d[4];
-#pragma GCC unroll 4
+            UNROLL(4)
             for (int v = 0; v < vectors; v++) {
                 d[v] = vload(dp + v * dy_vector);
             }
-#pragma GCC unroll 16
+            UNROLL(16)
             for (int i = 0; i < rows; i++) {
                 const vf xv = vset(xp[i]);
-#pragma GCC unroll 4
+                UNROLL(4)
                 for (int v = 0; v < vectors; v++) {
                     sum[i][v] = vfma(xv, d[v], sum[i][v]);
                 }
             }
         }
     }
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int i = 0; i < rows; i++) {
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int v = 0; v < vectors; v++) {
             vstore(acc + i * BLOCK + v * acc_vector, sum[i][v]);
         }
@@ -175,7 +175,7 @@ VEC void first_weights(const int groups, const int run, float *acc, int64_t acc_
     /* registers hold one vector of channels for every element */
     for (int64_t v = 0; v < BLOCK; v += VW) {
         vf sum[28];
-#pragma GCC unroll 28
+        UNROLL(28)
         for (int i = 0; i < groups * run; i++) {
             sum[i] = vload(acc + i * acc_row + v);
         }
@@ -183,16 +183,16 @@ VEC void first_weights(const int groups, const int run, float *acc, int64_t acc_
             const float *xp = x + h * x_row, *dp = dy + h * dy_row + v;
             for (int64_t p = 0; p < pixels; p++, xp += x_step, dp += BLOCK) {
                 const vf d = vload(dp);
-#pragma GCC unroll 5
+                UNROLL(5)
                 for (int g = 0; g < groups; g++) {
-#pragma GCC unroll 9
+                    UNROLL(9)
                     for (int i = 0; i < run; i++) {
                         sum[g * run + i] = vfma(vset(xp[g * x_group + i]), d, sum[g * run + i]);
                     }
                 }
             }
         }
-#pragma GCC unroll 28
+        UNROLL(28)
         for (int i = 0; i < groups * run; i++) {
             vstore(acc + i * acc_row + v, sum[i]);
         }

@@ -155,17 +155,17 @@ static void philox(uint64_t seed, uint32_t stream, uint64_t sample, uint32_t blo
     vq c0[CHAINS], c1[CHAINS], c2[CHAINS], c3[CHAINS];
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
     const vq m0 = vq_set(UINT64_C(0xD2511F53)), m1 = vq_set(UINT64_C(0xCD9E8D57));
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int i = 0; i < CHAINS; i++) { /* what a counter carries beyond 32 bits is above what a product reads */
         c0[i] = vq_count((uint64_t)block + (uint64_t)(i * LANES));
         c1[i] = vq_set(stream);
         c2[i] = vq_set((uint32_t)sample);
         c3[i] = vq_set((uint32_t)(sample >> 32));
     }
-#pragma GCC unroll 2
+    UNROLL(2)
     for (int round = 0; round < 10; round++) {
         const vq add0 = vq_set(k0), add1 = vq_set(k1);
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int i = 0; i < CHAINS; i++) {
             const vq p0 = vq_product(c0[i], m0), p1 = vq_product(c2[i], m1);
             c0[i] = vq_xor(vq_upper(p1), c1[i], add0);
@@ -176,7 +176,7 @@ static void philox(uint64_t seed, uint32_t stream, uint64_t sample, uint32_t blo
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int i = 0; i < CHAINS; i++) {
         vq_store_two(words + 4 * LANES * i, vq_pair(c0[i], c1[i]), vq_pair(c2[i], c3[i]));
     }

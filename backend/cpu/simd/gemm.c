@@ -28,17 +28,17 @@ VEC void micro(const int rows, const int vectors, const float *a, int64_t lda, c
                float *c, int64_t ldc, int64_t last, bool add)
 {
     vf acc[MR][NV];
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int i = 0; i < rows; i++) {
-#pragma GCC unroll 2
+        UNROLL(2)
         for (int v = 0; v < vectors; v++) {
             acc[i][v] = vzero();
         }
     }
     if (add) {
-#pragma GCC unroll 16
+        UNROLL(16)
         for (int i = 0; i < rows; i++) {
-#pragma GCC unroll 2
+            UNROLL(2)
             for (int v = 0; v < vectors; v++) {
                 acc[i][v] = v + 1 < vectors ? vload(c + i * ldc + v * VW) : vload_to(c + i * ldc + v * VW, last);
             }
@@ -47,22 +47,22 @@ VEC void micro(const int rows, const int vectors, const float *a, int64_t lda, c
     for (int64_t l = 0; l < depth; l++, a += lda, b += ldb) {
         vf bv[NV];
         __builtin_prefetch(a + AHEAD * lda);
-#pragma GCC unroll 2
+        UNROLL(2)
         for (int v = 0; v < vectors; v++) {
             bv[v] = vload(b + v * VW);
         }
-#pragma GCC unroll 16
+        UNROLL(16)
         for (int i = 0; i < rows; i++) {
             const vf av = vset(a[i]);
-#pragma GCC unroll 2
+            UNROLL(2)
             for (int v = 0; v < vectors; v++) {
                 acc[i][v] = vfma(av, bv[v], acc[i][v]);
             }
         }
     }
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int i = 0; i < rows; i++) {
-#pragma GCC unroll 2
+        UNROLL(2)
         for (int v = 0; v < vectors; v++) {
             if (v + 1 < vectors) {
                 vstore(c + i * ldc + v * VW, acc[i][v]);
@@ -247,12 +247,12 @@ static double spin(int64_t rounds)
     vf acc[CHAINS];
     const vf x = vset(0.999f), y = vset(0.001f);
     volatile float sink;
-#pragma GCC unroll 12
+    UNROLL(12)
     for (int k = 0; k < CHAINS; k++) {
         acc[k] = vset((float)k);
     }
     for (int64_t i = 0; i < rounds; i++) {
-#pragma GCC unroll 12
+        UNROLL(12)
         for (int k = 0; k < CHAINS; k++) {
             acc[k] = vfma(acc[k], x, y);
         }

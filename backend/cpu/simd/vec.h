@@ -12,6 +12,14 @@
 
 #define VEC static inline __attribute__((always_inline, unused))
 
+/* Before a loop whose turns, n at most, are known where it is inlined: written out, so that arrays of vectors stay in registers. */
+#define UNROLL_TEXT(words) _Pragma(#words)
+#if defined(__clang__)
+#define UNROLL(n) UNROLL_TEXT(clang loop unroll(full))
+#else
+#define UNROLL(n) UNROLL_TEXT(GCC unroll n)
+#endif
+
 #if defined(DLT_ISA_avx512)
 
 #include <immintrin.h>

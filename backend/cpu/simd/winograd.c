@@ -76,20 +76,20 @@ VEC void input_tile(bool whole, float *v, int64_t v_point, const float *x, int64
         vf t[IN][IN];
         for (int j = 0; j < IN; j++) {
             vf d[IN];
-#pragma GCC unroll 6
+            UNROLL(6)
             for (int i = 0; i < IN; i++) {
                 const bool there = whole || (i >= p->top && i < p->bottom && j >= p->left && j < p->right);
                 d[i] = there ? vload(x + i * x_row + j * BLOCK + lane) : vzero();
             }
             input6(d);
-#pragma GCC unroll 6
+            UNROLL(6)
             for (int i = 0; i < IN; i++) {
                 t[i][j] = d[i];
             }
         }
         for (int i = 0; i < IN; i++) {
             input6(t[i]);
-#pragma GCC unroll 6
+            UNROLL(6)
             for (int j = 0; j < IN; j++) {
                 vstore(v + (i * IN + j) * v_point + lane, t[i][j]);
             }
@@ -112,12 +112,12 @@ static void output(float *y, int64_t y_row, int64_t rows, int64_t columns, const
         vf t[OUT][IN];
         for (int j = 0; j < IN; j++) {
             vf d[IN], made[OUT];
-#pragma GCC unroll 6
+            UNROLL(6)
             for (int i = 0; i < IN; i++) {
                 d[i] = vload(m + (i * IN + j) * m_point + lane);
             }
             output4(made, d);
-#pragma GCC unroll 4
+            UNROLL(4)
             for (int i = 0; i < OUT; i++) {
                 t[i][j] = made[i];
             }
@@ -125,7 +125,7 @@ static void output(float *y, int64_t y_row, int64_t rows, int64_t columns, const
         for (int i = 0; i < OUT && i < rows; i++) {
             vf made[OUT];
             output4(made, t[i]);
-#pragma GCC unroll 4
+            UNROLL(4)
             for (int j = 0; j < OUT; j++) {
                 if (j < columns) {
                     vstore(y + i * y_row + j * BLOCK + lane, made[j]);
@@ -141,12 +141,12 @@ static void gradient(float *v, int64_t v_point, const float *dy, int64_t dy_row,
         vf t[IN][OUT];
         for (int j = 0; j < OUT; j++) {
             vf d[OUT], made[IN];
-#pragma GCC unroll 4
+            UNROLL(4)
             for (int i = 0; i < OUT; i++) {
                 d[i] = i < rows && j < columns ? vload(dy + i * dy_row + j * BLOCK + lane) : vzero();
             }
             gradient6(made, d);
-#pragma GCC unroll 6
+            UNROLL(6)
             for (int i = 0; i < IN; i++) {
                 t[i][j] = made[i];
             }
@@ -154,7 +154,7 @@ static void gradient(float *v, int64_t v_point, const float *dy, int64_t dy_row,
         for (int i = 0; i < IN; i++) {
             vf made[IN];
             gradient6(made, t[i]);
-#pragma GCC unroll 6
+            UNROLL(6)
             for (int j = 0; j < IN; j++) {
                 vstore(v + (i * IN + j) * v_point + lane, made[j]);
             }
@@ -168,12 +168,12 @@ static void kernel(float *u, int64_t u_point, const float *w, int64_t w_place)
         vf t[IN][TAPS];
         for (int j = 0; j < TAPS; j++) {
             vf g[TAPS], made[IN];
-#pragma GCC unroll 3
+            UNROLL(3)
             for (int i = 0; i < TAPS; i++) {
                 g[i] = vload(w + (i * TAPS + j) * w_place + lane);
             }
             kernel6(made, g);
-#pragma GCC unroll 6
+            UNROLL(6)
             for (int i = 0; i < IN; i++) {
                 t[i][j] = made[i];
             }
@@ -181,7 +181,7 @@ static void kernel(float *u, int64_t u_point, const float *w, int64_t w_place)
         for (int i = 0; i < IN; i++) {
             vf made[IN];
             kernel6(made, t[i]);
-#pragma GCC unroll 6
+            UNROLL(6)
             for (int j = 0; j < IN; j++) {
                 vstore(u + (i * IN + j) * u_point + lane, made[j]);
             }
@@ -195,12 +195,12 @@ static void weights(float *w, int64_t w_place, const float *u, int64_t u_point)
         vf t[TAPS][IN];
         for (int j = 0; j < IN; j++) {
             vf d[IN], made[TAPS];
-#pragma GCC unroll 6
+            UNROLL(6)
             for (int i = 0; i < IN; i++) {
                 d[i] = vload(u + (i * IN + j) * u_point + lane);
             }
             weights3(made, d);
-#pragma GCC unroll 3
+            UNROLL(3)
             for (int i = 0; i < TAPS; i++) {
                 t[i][j] = made[i];
             }
@@ -208,7 +208,7 @@ static void weights(float *w, int64_t w_place, const float *u, int64_t u_point)
         for (int i = 0; i < TAPS; i++) {
             vf made[TAPS];
             weights3(made, t[i]);
-#pragma GCC unroll 3
+            UNROLL(3)
             for (int j = 0; j < TAPS; j++) {
                 vstore(w + (i * TAPS + j) * w_place + lane, made[j]);
             }
