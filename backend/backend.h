@@ -6,11 +6,12 @@
 #define DLT_BACKEND_BACKEND_H
 
 #include "base/kind.h"
+#include "base/pool.h"
 #include "base/text.h"
 #include "graph/plan.h"
 #include "graph/target.h"
 
-enum { DLT_BACKEND_VERSION = 1 };
+enum { DLT_BACKEND_VERSION = 2 };
 
 typedef struct dlt_device dlt_device;
 typedef struct dlt_memory dlt_memory;
@@ -56,6 +57,8 @@ typedef struct dlt_backend {
     /** Lines for `doctor`: what is there and what is not. */
     void (*doctor)(const dlt_device *device, dlt_buf *out);
     const dlt_target *(*target)(dlt_device *device);
+    /** Threads of the host that compute while a program runs, and are free between two. */
+    dlt_lent_threads (*threads)(dlt_device *device);
 
     /** All storage classes of a run from one allocation, zeroed. DLT_E_MEMORY with the sizes if it is refused. */
     dlt_status (*memory_create)(dlt_device *device, const dlt_memory_sizes *sizes, dlt_memory **memory, dlt_diag *diag);

@@ -197,6 +197,37 @@ void dlt_pool_run(dlt_pool *pool, const dlt_pool_job *job)
     }
 }
 
+typedef struct lent_job {
+    int64_t count;
+    void (*task)(void *context, int64_t task);
+    void *context;
+} lent_job;
+
+static int64_t lent_tasks(void *context, int stage)
+{
+    (void)stage;
+    return ((const lent_job *)context)->count;
+}
+
+static void lent_task(void *context, int stage, int64_t task, int rank)
+{
+    const lent_job *job = context;
+    (void)stage;
+    (void)rank;
+    job->task(job->context, task);
+}
+
+static void run_lent(void *lender, int64_t count, void (*task)(void *context, int64_t task), void *context)
+{
+    lent_job job = {count, task, context};
+    dlt_pool_run(lender, &(dlt_pool_job){.stages = 1, .tasks = lent_tasks, .task = lent_task, .context = &job});
+}
+
+dlt_lent_threads dlt_pool_lend(dlt_pool *pool)
+{
+    return (dlt_lent_threads){run_lent, pool->size > 1 ? pool : NULL};
+}
+
 int dlt_pool_size(const dlt_pool *pool)
 {
     return pool->size;

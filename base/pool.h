@@ -31,6 +31,15 @@ int dlt_pool_size(const dlt_pool *pool);
 /** Runs a job and returns when its last stage is over. Each thread takes tasks of its own share first. Not from inside a task. */
 void dlt_pool_run(dlt_pool *pool, const dlt_pool_job *job);
 
+/** Threads of someone else that do `count` tasks together with the caller, of any order; returns when all are done. */
+typedef struct dlt_lent_threads {
+    void (*run)(void *lender, int64_t count, void (*task)(void *context, int64_t task), void *context);
+    void *lender; /* NULL: none are lent */
+} dlt_lent_threads;
+
+/** Those of a pool, while no job of it runs. A pool of one thread lends none. */
+dlt_lent_threads dlt_pool_lend(dlt_pool *pool);
+
 /** Processors that this process may run on. */
 int dlt_processors(void);
 

@@ -229,13 +229,13 @@ static dlt_status moved(dlt_arena *arena, const dlt_plain_output *from, const dl
 }
 
 dlt_status dlt_inputs_encoder(dlt_arena *arena, const dlt_inputs *inputs, const dlt_record_layout *layout,
-                              const char *path, bool with_target, dlt_encode *encode, const void **context,
-                              dlt_diag *diag)
+                              const char *path, bool with_target, dlt_input_encoder *out, dlt_diag *diag)
 {
     joined *j = dlt_arena_alloc(arena, 1, sizeof *j);
     dlt_plain_output *outputs = dlt_arena_alloc(arena, 2, sizeof *outputs);
+    int *direct = dlt_arena_alloc(arena, layout->count, sizeof *direct);
     size_t count = 0;
-    if (j == NULL || outputs == NULL) {
+    if (j == NULL || outputs == NULL || direct == NULL) {
         return dlt_fail_memory(diag);
     }
     if (inputs->table == NULL) {
@@ -247,15 +247,14 @@ dlt_status dlt_inputs_encoder(dlt_arena *arena, const dlt_inputs *inputs, const 
     j->rest = (dlt_plain_encoder){.count = count, .outputs = outputs, .at = {.file = path}};
     DLT_TRY(dlt_encode_plain_check(&j->rest, layout, j->rest.at, diag));
     if (inputs->table == NULL) {
-        *encode = dlt_encode_plain;
-        *context = &j->rest;
+        dlt_encode_plain_direct(&j->rest, layout, direct);
+        *out = (dlt_input_encoder){dlt_encode_plain, &j->rest, direct};
         return DLT_OK;
     }
     j->table = dlt_layer_of(inputs->table)->table;
     j->inputs = inputs->step.input_count;
     DLT_TRY(j->table->encoder(inputs->table, inputs->step.fitted, layout, arena, &j->encoder, diag));
-    *encode = encode_joined;
-    *context = j;
+    *out = (dlt_input_encoder){encode_joined, j, NULL};
     return DLT_OK;
 }
 

@@ -29,14 +29,20 @@ dlt_status dlt_inputs_create(dlt_arena *arena, const dlt_spec *spec, const dlt_s
                              const dlt_frame *frame, const dlt_fitted *fitted, dlt_inputs **inputs,
                              dlt_diag *diag);
 
+/** What turns records into the INPUT values of a step: for the loader, or called by itself. */
+typedef struct dlt_input_encoder {
+    dlt_encode encode;
+    const void *context; /* of encode */
+    const int *direct;   /* as the loader's */
+} dlt_input_encoder;
+
 /**
  * Prepares the encoder for records of `layout`, which has the frame's features and, if with_target, its
  * targets. outputs of the encoder: the model's inputs in order, then the target. path: the file of the
  * records, which messages name; NULL where it is not one.
  */
 dlt_status dlt_inputs_encoder(dlt_arena *arena, const dlt_inputs *inputs, const dlt_record_layout *layout,
-                              const char *path, bool with_target, dlt_encode *encode, const void **context,
-                              dlt_diag *diag);
+                              const char *path, bool with_target, dlt_input_encoder *out, dlt_diag *diag);
 
 /**
  * Lets the table layer of a model learn from the records of a view, in order. *fitted stays empty where there

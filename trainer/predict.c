@@ -259,8 +259,7 @@ static dlt_status predict_rows(const dlt_model *model, dlt_session *session, sin
     const int64_t batch = program->graph->batch;
     dlt_rows *rows = NULL;
     dlt_table table;
-    dlt_encode encode = NULL;
-    const void *context = NULL;
+    dlt_input_encoder encoder = {0};
     void *outputs[256];
     float *weights = NULL, *values = dlt_alloc((size_t)dlt_value_bytes(y));
     dlt_status status = values != NULL
@@ -270,12 +269,12 @@ static dlt_status predict_rows(const dlt_model *model, dlt_session *session, sin
     if (status == DLT_OK) {
         const char *path = strcmp(s->options->input, "-") == 0 ? "standard input" : s->options->input;
         status = dlt_inputs_encoder(session->arena, session->inputs, dlt_rows_layout(rows), path, false,
-                                    &encode, &context, s->diag);
+                                    &encoder, s->diag);
     }
     dlt_engine_slot(e, DLT_RUN_PREDICT, 0, outputs, &weights);
     while (status == DLT_OK && (status = dlt_rows_next(rows, &table, s->diag)) == DLT_OK && table.rows > 0) {
         bool finite = true;
-        status = encode(context, &table, outputs, s->diag);
+        status = encoder.encode(encoder.context, &table, outputs, s->diag);
         if (status == DLT_OK) {
             pad_batch(session, outputs, table.rows, batch);
             status = dlt_engine_run(session->engine, DLT_RUN_PREDICT, 0, &finite, s->diag);

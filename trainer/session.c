@@ -639,6 +639,7 @@ dlt_status dlt_session_feed(dlt_session *s, dlt_set set, dlt_run_program program
         .repeat = training,
         .pad = !training,
         .limit = limit,
+        .threads = s->engine->backend->threads(s->engine->device),
         .workers = s->spec->data.workers.set ? (int)s->spec->data.workers.value : DLT_WORKERS_CHOSEN,
         .class_weight = training ? s->class_weights : NULL,
         .class_count = training ? s->class_weight_count : 0,
@@ -648,11 +649,15 @@ dlt_status dlt_session_feed(dlt_session *s, dlt_set set, dlt_run_program program
         options.batch_size = s->engine->options.predict_batch;
     }
     const dlt_record_layout *layout = &dlt_dataset_frame(view->dataset)->layout;
+    dlt_input_encoder encoder = {0};
     size_t files = 0;
     (void)dlt_dataset_stamps(view->dataset, &files);
     DLT_TRY(dlt_inputs_encoder(s->arena, s->inputs, layout,
                                files == 1 ? dlt_dataset_path(view->dataset) : NULL,
-                               program != DLT_RUN_PREDICT, &options.encode, &options.context, diag));
+                               program != DLT_RUN_PREDICT, &encoder, diag));
+    options.encode = encoder.encode;
+    options.context = encoder.context;
+    options.direct = encoder.direct;
     return dlt_loader_create(&options, &feed->loader, diag);
 }
 

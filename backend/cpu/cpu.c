@@ -111,6 +111,11 @@ static void close_cpu(dlt_device *device)
     }
 }
 
+static dlt_lent_threads threads_of(dlt_device *device)
+{
+    return dlt_pool_lend(device->pool);
+}
+
 static void describe(const dlt_device *device, dlt_buf *out)
 {
     const int threads = dlt_pool_size(device->pool);
@@ -548,6 +553,7 @@ const dlt_backend dlt_backend_cpu = {
     .peak = peak,
     .doctor = doctor,
     .target = target_of,
+    .threads = threads_of,
     .memory_create = memory_create,
     .memory_destroy = memory_destroy,
     .memory_bytes = memory_bytes,

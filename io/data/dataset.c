@@ -921,6 +921,7 @@ struct dlt_reader {
     size_t run_bytes;   /* of records that one run may span */
     wanted *order, *other;
     size_t *part_bytes;
+    dlt_lent_threads threads;
     uint64_t reads, bytes;
 };
 
@@ -973,6 +974,11 @@ void dlt_reader_destroy(dlt_reader *r)
     }
 }
 
+void dlt_reader_share(dlt_reader *r, dlt_lent_threads threads)
+{
+    r->threads = threads;
+}
+
 void dlt_reader_work(const dlt_reader *r, uint64_t *reads, uint64_t *bytes)
 {
     *reads = r->reads;
@@ -1007,13 +1013,26 @@ static const unsigned char *record_at(const dlt_dataset *ds, int64_t row)
     return ds->segments[row >> ds->shift] + (size_t)((row & (units_per_segment(ds) - 1)) * ds->stride);
 }
 
-static void read_memory(const dlt_reader *r, const int64_t *rows, int64_t count, void *const *columns)
+/* Rows that are copied from memory. */
+typedef struct memory_read {
+    const dlt_reader *reader;
+    const int64_t *rows;
+    int64_t count, per_task;
+    void *const *columns;
+} memory_read;
+
+static void read_memory_task(void *context, int64_t task)
 {
     enum { AHEAD = 6, LINE = 64, MOST_LINES = 16 };
+    const memory_read *m = context;
+    const dlt_reader *r = m->reader;
+    const int64_t *rows = m->rows, first = task * m->per_task;
+    const int64_t count = m->count - first < m->per_task ? m->count : first + m->per_task;
+    void *const *columns = m->columns;
     const dlt_dataset *ds = r->ds;
     const size_t parts = ds->frame->layout.count;
     const size_t lines = ds->span < LINE * MOST_LINES ? (size_t)ds->span : (size_t)LINE * MOST_LINES;
-    for (int64_t k = 0; k < count; k++) {
+    for (int64_t k = first; k < count; k++) {
         const unsigned char *record = record_at(ds, rows[k]);
         if (k + AHEAD < count) { /* shuffled rows come from anywhere: ask for them early */
             const unsigned char *next = record_at(ds, rows[k + AHEAD]);
@@ -1028,6 +1047,19 @@ static void read_memory(const dlt_reader *r, const int64_t *rows, int64_t count,
             }
         }
     }
+}
+
+static void read_memory(const dlt_reader *r, const int64_t *rows, int64_t count, void *const *columns)
+{
+    enum { TASK_BYTES = 16 << 10, SHARED_BYTES = 2 * TASK_BYTES }; /* to wake a thread costs about what copying 10 KiB does */
+    const int64_t span = (int64_t)r->ds->span > 0 ? (int64_t)r->ds->span : 1;
+    memory_read m = {.reader = r, .rows = rows, .count = count, .per_task = count, .columns = columns};
+    if (r->threads.lender == NULL || count * span < SHARED_BYTES) {
+        read_memory_task(&m, 0);
+        return;
+    }
+    m.per_task = (TASK_BYTES + span - 1) / span;
+    r->threads.run(r->threads.lender, (count + m.per_task - 1) / m.per_task, read_memory_task, &m);
 }
 
 /* Merge sort from below by row; the result is in r->order. Takes no memory, which qsort may. */

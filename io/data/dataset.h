@@ -4,6 +4,7 @@
 #ifndef DLT_IO_DATA_DATASET_H
 #define DLT_IO_DATA_DATASET_H
 
+#include "base/pool.h"
 #include "io/data/source.h"
 
 /** How far a data set is opened (decisions 1). */
@@ -67,6 +68,8 @@ typedef struct dlt_reader dlt_reader;
 dlt_status dlt_reader_create(const dlt_dataset *dataset, int64_t most, dlt_reader **reader, dlt_diag *diag);
 /** NULL is accepted. */
 void dlt_reader_destroy(dlt_reader *reader);
+/** Records in memory are copied by these threads, and by the one that reads, from now on. */
+void dlt_reader_share(dlt_reader *reader, dlt_lent_threads threads);
 /**
  * Copies records rows[0..count), in that order, repetitions allowed: part i of them to columns[i], densely
  * packed; a NULL column is left out. Neighbouring records of a file are read together.

@@ -39,6 +39,25 @@ dlt_status dlt_encode_plain_check(const dlt_plain_encoder *encoder, const dlt_re
     return status;
 }
 
+/* Whether a part is the whole of an output, bytes as they are. */
+static bool is_direct(const dlt_plain_output *output, const dlt_part *part)
+{
+    return output->count == 1 && part->dtype == output->dtype && part->type == DLT_COLUMN_TENSOR;
+}
+
+void dlt_encode_plain_direct(const dlt_plain_encoder *encoder, const dlt_record_layout *layout, int *direct)
+{
+    for (size_t i = 0; i < layout->count; i++) {
+        direct[i] = -1;
+    }
+    for (size_t o = 0; o < encoder->count; o++) {
+        const size_t part = encoder->outputs[o].parts[0];
+        if (is_direct(&encoder->outputs[o], &layout->parts[part]) && direct[part] < 0) {
+            direct[part] = (int)o; /* another output of the same part is copied from this one */
+        }
+    }
+}
+
 static dlt_status refuse(const dlt_table *rows, dlt_pos at, int64_t row, const dlt_part *part,
                          const char *why, dlt_diag *diag)
 {
@@ -72,7 +91,9 @@ static dlt_status put_part(const dlt_table *rows, dlt_pos at, size_t index, dlt_
     const char *from = rows->columns[index];
     const bool table = part->type != DLT_COLUMN_TENSOR;
     if (part->dtype == dtype && stride == bytes && !table) { /* one piece */
-        memcpy(to, from, (size_t)rows->rows * bytes);
+        if (to != from) {
+            memcpy(to, from, (size_t)rows->rows * bytes);
+        }
         return DLT_OK;
     }
     for (int64_t r = 0; r < rows->rows; r++, from += bytes, to += stride) {

@@ -29,7 +29,7 @@ typedef struct dlt_plain_encoder {
 } dlt_plain_encoder;
 
 /**
- * The plain encoder. Missing values, text that is not in the dictionary and values that the output's type
+ * The plain encoder. A column that lies in the output already (dlt_encode_plain_direct) stays there. Missing values, text that is not in the dictionary and values that the output's type
  * does not have are errors (DLT_E_DATA) that name file, record (from 1) and column. float64 to float32 is rounded, as Keras
  * does.
  */
@@ -38,6 +38,8 @@ dlt_status dlt_encode_plain(const void *context, const dlt_table *rows, void *co
  * at `at`. */
 dlt_status dlt_encode_plain_check(const dlt_plain_encoder *encoder, const dlt_record_layout *layout,
                                   dlt_pos at, dlt_diag *diag);
+/** By part of the layout: the output that it would be copied to as it is, nothing before or behind it in a row; -1: none. */
+void dlt_encode_plain_direct(const dlt_plain_encoder *encoder, const dlt_record_layout *layout, int *direct);
 /** Elements of a row of an output. */
 int64_t dlt_plain_output_elements(const dlt_plain_output *output, const dlt_record_layout *layout);
 

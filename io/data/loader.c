@@ -143,7 +143,8 @@ static dlt_status fill(worker *w, uint64_t number, slot *s)
         s->rows[i] = s->rows[rows - 1];
     }
     for (size_t i = 0; i < loader->layout->count; i++) {
-        void *direct = o->encode == NULL ? s->buffers.outputs[i] : NULL;
+        const int output = o->encode == NULL ? (int)i : o->direct != NULL ? o->direct[i] : -1;
+        void *direct = output >= 0 ? s->buffers.outputs[output] : NULL;
         w->columns[i] = direct != NULL ? direct : w->scratch[i];
     }
     DLT_TRY(dlt_reader_read(w->reader, s->rows, filled, w->columns, w->diag));
@@ -416,12 +417,12 @@ static dlt_status make_worker(dlt_loader *loader, worker *w, dlt_diag *diag)
         return dlt_fail_memory(diag);
     }
     for (size_t i = 0; i < parts; i++) {
-        bool needed = o->encode != NULL;
+        bool needed = o->encode != NULL && (o->direct == NULL || o->direct[i] < 0);
         for (size_t k = 0; k < o->slot_count && !needed;
              k++) { /* for weights, where the buffers do not have it */
             const bool weighs =
                 (int)i == loader->weight || ((int)i == loader->target && o->class_weight != NULL);
-            needed = weighs && o->slots[k].weights != NULL && o->slots[k].outputs[i] == NULL;
+            needed = o->encode == NULL && weighs && o->slots[k].weights != NULL && o->slots[k].outputs[i] == NULL;
         }
         size_t bytes = 0;
         if (needed &&
@@ -430,7 +431,11 @@ static dlt_status make_worker(dlt_loader *loader, worker *w, dlt_diag *diag)
             return dlt_fail_memory(diag);
         }
     }
-    return dlt_reader_create(o->view.dataset, o->batch_size, &w->reader, diag);
+    DLT_TRY(dlt_reader_create(o->view.dataset, o->batch_size, &w->reader, diag));
+    if (o->workers == 0) {
+        dlt_reader_share(w->reader, o->threads);
+    }
+    return DLT_OK;
 }
 
 static dlt_status start_threads(dlt_loader *loader, int workers, dlt_diag *diag)

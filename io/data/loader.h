@@ -39,8 +39,10 @@ typedef struct dlt_loader_options {
     bool pad;            /* fill up the last batch of a pass with its last row, at weight 0 */
     int64_t limit;       /* most batches from `start` or a seek on; 0: no limit */
     int workers;         /* threads that read ahead; 0: dlt_loader_next reads itself; DLT_WORKERS_CHOSEN */
+    dlt_lent_threads threads; /* that copy with it where there are no workers */
     dlt_encode encode;   /* NULL: parts are copied to the outputs as they are */
     const void *context; /* of encode */
+    const int *direct;   /* by part: the output that encode copies it to as it is, -1: none; borrowed. NULL: none for all */
     const float *class_weight; /* by class of the target; NULL: none. Other classes weigh 1, as in Keras */
     int64_t class_count;
     const dlt_slot *slots; /* the ring; copied, the buffers are borrowed */

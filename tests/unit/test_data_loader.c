@@ -523,10 +523,70 @@ static void epochs_continue_across_the_pass_as_in_keras(void **state)
     }
 }
 
+/* Threads that are lent copy as the one that reads would, and parts that an encoder leaves as they are go
+ * to its outputs straight away. */
+static void lent_threads_and_direct_parts_change_nothing(void **state)
+{
+    enum { ROWS = 5000 }; /* of 16 bytes: more than one task */
+    data_fixture *f = *state;
+    dlt_dataset *ds = numbered(f, 12000, 1 << 24);
+    const dlt_record_layout *layout = &dlt_dataset_frame(ds)->layout;
+    const size_t x[] = {0}, y[] = {1};
+    const dlt_plain_output outputs[] = {{1, x, DLT_I32}, {1, y, DLT_I32}, {1, x, DLT_I32}, {1, x, DLT_F32}};
+    const dlt_plain_encoder encoder = {.count = DLT_COUNT(outputs), .outputs = outputs};
+    int direct[3] = {0};
+    dlt_encode_plain_direct(&encoder, layout, direct);
+    assert_int_equal(direct[0], 0);
+    assert_int_equal(direct[1], 1);
+    assert_int_equal(direct[2], -1); /* weights are no output */
+    for (int variant = 0; variant < 6; variant++) {
+        dlt_pool *pool = dlt_pool_create(1 + variant % 3, false);
+        assert_non_null(pool);
+        const dlt_lent_threads threads = dlt_pool_lend(pool);
+        assert_int_equal(threads.lender != NULL, variant % 3 > 0);
+        void *buffers[4];
+        for (size_t i = 0; i < DLT_COUNT(buffers); i++) {
+            buffers[i] = dlt_arena_alloc(f->arena, ROWS, 8);
+        }
+        const dlt_slot slot = {buffers, dlt_arena_alloc(f->arena, ROWS, sizeof(float))};
+        dlt_loader_options options = {.view = dlt_view_whole(ds),
+                                      .batch_size = ROWS,
+                                      .shuffle = DLT_SHUFFLE_ON,
+                                      .seed = 4,
+                                      .slots = &slot,
+                                      .slot_count = 1,
+                                      .threads = threads,
+                                      .encode = dlt_encode_plain,
+                                      .context = &encoder};
+        options.direct = variant < 3 ? direct : NULL;
+        dlt_loader *loader;
+        dlt_batch batch;
+        assert_int_equal(dlt_loader_create(&options, &loader, f->diag), DLT_OK);
+        int64_t seen = 0;
+        while (dlt_loader_next(loader, &batch, f->diag) == DLT_OK && batch.rows > 0) {
+            for (int64_t i = 0; i < batch.rows; i++) {
+                const int64_t row = batch.row_numbers[i];
+                assert_int_equal(((int32_t *)buffers[0])[2 * i], row);
+                assert_int_equal(((int32_t *)buffers[0])[2 * i + 1], -row);
+                assert_int_equal(((int32_t *)buffers[1])[i], row % 3);
+                assert_int_equal(((int32_t *)buffers[2])[2 * i + 1], -row);
+                assert_true((int64_t)((float *)buffers[3])[2 * i] == row);
+                assert_true(slot.weights[i] * 2 == (float)(row % 5));
+            }
+            seen += batch.rows;
+            dlt_loader_release(loader, &batch);
+        }
+        assert_int_equal(seen, 12000);
+        dlt_loader_destroy(loader);
+        dlt_pool_destroy(pool);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, data_setup, data_teardown)
     const struct CMUnitTest tests[] = {
+        TEST(lent_threads_and_direct_parts_change_nothing),
         TEST(order_is_the_shuffle_for_any_number_of_workers),
         TEST(without_shuffle_the_order_is_the_files),
         TEST(shuffle_batch_keeps_batches_together),
