@@ -13,35 +13,30 @@ log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
 ${CC:-cc} -shared -fPIC -O1 -o "$log/spawn.so" tests/tools/spawn_own_program.c
 
-one() { # instruction set, test
-    name=$(basename "$2")
-    case $1-$name in
-    *-test_checkpoint_faults | *-test_h5_hostile) return 0 ;;
-    plain-test_kernels | plain-test_vmath) return 0 ;; # they go through all instruction sets by themselves
-    plain-test_ew | plain-test_ops | plain-test_plans | plain-test_gradients | plain-test_golden_* | plain-test_*step) ;;
-    plain-*) return 0 ;; # computes nothing
-    esac
-    if DLT_TEST_FEWER=8 DLTRAIN_ISA=$1 LD_PRELOAD=$log/spawn.so valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,possible \
-        --suppressions=tests/valgrind.supp --trace-children=no "$2" >"$log/$1-$name" 2>&1; then
-        echo "ok    $1 $name"
-    else
-        echo "WRONG $1 $name"
-        touch "$log/failed"
-        tail -n 60 "$log/$1-$name"
-    fi
-}
+cat >"$log/one" <<'SHELL'
+#!/bin/sh
+# FOLDER-OF-LOGS INSTRUCTION-SET TEST
+log=$1 isa=$2 test=$3 name=$(basename "$3")
+case $isa-$name in
+*-test_checkpoint_faults | *-test_h5_hostile) exit 0 ;;
+plain-test_kernels | plain-test_vmath) exit 0 ;; # they go through all instruction sets by themselves
+plain-test_ew | plain-test_ops | plain-test_plans | plain-test_gradients | plain-test_golden_* | plain-test_*step) ;;
+plain-*) exit 0 ;; # computes nothing
+esac
+if DLT_TEST_FEWER=8 DLTRAIN_ISA=$isa LD_PRELOAD=$log/spawn.so valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,possible \
+    --suppressions=tests/valgrind.supp --trace-children=no "$test" >"$log/$isa-$name" 2>&1; then
+    echo "ok    $isa $name"
+else
+    echo "WRONG $isa $name"
+    touch "$log/failed"
+    tail -n 60 "$log/$isa-$name"
+fi
+SHELL
+chmod +x "$log/one"
 
-running=0
 for isa in avx2 plain; do
     for test in "$@"; do
-        [ -x "$test" ] && [ ! -d "$test" ] || continue
-        one $isa "$test" &
-        running=$((running + 1))
-        if [ $running -ge "$(nproc)" ]; then
-            wait
-            running=0
-        fi
+        [ ! -x "$test" ] || [ -d "$test" ] || echo "$isa $test"
     done
-done
-wait
+done | xargs -P "$(nproc)" -L 1 "$log/one" "$log"
 [ ! -e "$log/failed" ]
