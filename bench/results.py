@@ -3,7 +3,8 @@
 
     DLTRAIN_DATA=FOLDER python3 bench/results.py [--program build/release/dltrain] [NAME...]
 
-With names, only those rows are measured anew; the others are kept as they stand.
+With names, only those rows are measured anew; the others are kept as they stand. CIFAR-10 is wanted unpacked, as cifar10/train and cifar10/test
+in FOLDER.
 """
 
 import argparse
@@ -27,6 +28,7 @@ MODELS = {
     "digits-cnn": ("accuracy, validation", "val_accuracy", ">= 0.97"),
     "mnist-mlp": ("accuracy, test", "test accuracy", ">= 0.97"),
     "mnist-cnn": ("accuracy, test, after 5 epochs", "test accuracy", ">= 0.99"),
+    "cifar10-resnet": ("accuracy, test, after 10 epochs", "test accuracy", ">= 0.85"),
     "housing": ("R2, validation", "val_R2Score", ">= 0.70"),
     "adult": ("accuracy, test", "test accuracy", ">= 0.85"),
     "shakespeare-lstm": ("loss, validation", "val_loss", "<= 1.75"),
@@ -99,7 +101,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     rows = {}
     if PAGE.exists():
-        rows = {m.group(1): m.group(0) for m in re.finditer(r"^\| ([a-z]+-?[a-z]*) \|.*$", PAGE.read_text(), re.M) if m.group(1) in MODELS}
+        rows = {m.group(1): m.group(0) for m in re.finditer(r"^\| ([a-z0-9-]+) \|.*$", PAGE.read_text(), re.M) if m.group(1) in MODELS}
     for model in args.names or MODELS:
         rows[model] = measure(args.program, model)
     version = subprocess.run([args.program, "doctor"], capture_output=True, text=True, check=False).stdout

@@ -130,6 +130,10 @@ static dlt_status find_run(reproduction *r)
                         "weights",
                         r->path);
     }
+    if (r->info.inexact != NULL) {
+        r->why_not = dlt_arena_printf(arena, "the run did not go on bit for bit when it was resumed (%s)", r->info.inexact);
+        dlt_warn(diag, nowhere, "it may come out differently: %s", r->why_not != NULL ? r->why_not : "");
+    }
     const char *config = dlt_arena_printf(arena, "%s/config.yaml", r->path);
     if (config == NULL) {
         return dlt_fail_memory(diag);
@@ -149,7 +153,7 @@ static dlt_status look_before(reproduction *r)
     DLT_TRY(find_run(r));
     DLT_TRY(check_files(r));
     DLT_TRY(identity_here(r, &here));
-    if (r->info.device == NULL || strcmp(r->info.device, here) != 0) {
+    if (r->why_not == NULL && (r->info.device == NULL || strcmp(r->info.device, here) != 0)) {
         r->why_not = dlt_arena_printf(r->call->arena, "the run was trained on \"%s\", this is \"%s\"",
                                       r->info.device != NULL ? r->info.device : "?", here);
         dlt_warn(r->call->diag, nowhere, "it may come out differently: %s", r->why_not);

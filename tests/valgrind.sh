@@ -23,7 +23,7 @@ plain-test_kernels | plain-test_vmath) exit 0 ;; # they go through all instructi
 plain-test_ew | plain-test_ops | plain-test_plans | plain-test_gradients | plain-test_golden_* | plain-test_*step) ;;
 plain-*) exit 0 ;; # computes nothing
 esac
-if DLT_TEST_FEWER=8 DLTRAIN_ISA=$isa LD_PRELOAD=$log/spawn.so valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,possible \
+if DLT_TEST_FEWER=8 DLT_TEST_SLOWER=100 DLTRAIN_ISA=$isa LD_PRELOAD=$log/spawn.so valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,possible \
     --suppressions=tests/valgrind.supp --trace-children=no "$test" >"$log/$isa-$name" 2>&1; then
     echo "ok    $isa $name"
 else

@@ -281,9 +281,90 @@ static dlt_status check_unchanged(fit *f)
                            "another process worked in '%s' just now; run the same command again", f->path);
 }
 
+/* The file that --weights or --resume names; of a run its final weights. NULL: neither is given (*status DLT_OK), or no memory. */
+static const char *start_of(fit *f, dlt_status *status)
+{
+    const dlt_fit_options *o = f->options;
+    const char *start = o->resume == DLT_RESUME_FILE ? o->resume_path : o->weights;
+    *status = DLT_OK;
+    if (start != NULL && dlt_rundir_is(start)) {
+        start = dlt_final_weights_of(start, f->arena);
+        *status = start != NULL ? DLT_OK : dlt_fail_memory(f->diag);
+    }
+    return start;
+}
+
+/* What a new run begins with, for run.json. */
+static dlt_status note_origin(fit *f, dlt_run_info *info)
+{
+    const dlt_fit_options *o = f->options;
+    dlt_status status = DLT_OK;
+    const char *start = start_of(f, &status);
+    info->origin = o->resume == DLT_RESUME_FILE ? DLT_RUN_FROM_CHECKPOINT
+                   : o->weights != NULL         ? DLT_RUN_FROM_WEIGHTS
+                                                : DLT_RUN_FROM_CONFIG;
+    info->start = (dlt_run_file){0};
+    info->inexact = NULL;
+    return start != NULL ? dlt_run_file_look(start, 0, f->arena, &info->start, f->diag) : status;
+}
+
+/* Whether a run began with what --weights or --resume names now: then this command was given before, and the run goes on. Without either any
+ * run goes on; so does one whose file of then is gone. */
+static dlt_status began_so(fit *f, const dlt_run_info *info, bool *so)
+{
+    dlt_run_info asked = {0};
+    struct stat seen;
+    dlt_status status = DLT_OK;
+    const char *start = start_of(f, &status);
+    *so = true;
+    if (start == NULL) {
+        return status;
+    }
+    char *absolute = dlt_path_absolute(start);
+    if (absolute == NULL) {
+        return dlt_fail_memory(f->diag);
+    }
+    const size_t length = strlen(absolute); /* of the file, or of the run that it was in */
+    const bool gone = dlt_file()->stat(absolute, &seen) != 0 && info->start.path != NULL && strncmp(absolute, info->start.path, length) == 0 &&
+                      (info->start.path[length] == '\0' || info->start.path[length] == '/');
+    dlt_free(absolute);
+    if (gone) {
+        return DLT_OK;
+    }
+    DLT_TRY(note_origin(f, &asked));
+    *so = asked.origin == info->origin && info->start.path != NULL && strcmp(asked.start.path, info->start.path) == 0 &&
+          strcmp(asked.start.digest, info->start.digest) == 0;
+    return DLT_OK;
+}
+
+/* A run of this config that began with what is asked for. */
+static bool is_wanted(void *context, const dlt_run_info *info)
+{
+    fit *f = context;
+    bool so = false;
+    if (strcmp(info->digest, f->run->digest) != 0) {
+        return false;
+    }
+    if (began_so(f, info, &so) != DLT_OK) {
+        f->no_memory = true;
+    }
+    return so;
+}
+
 /* Goes on with, or finds done, the run in a directory that the user or the search named. */
 static dlt_status use_run(fit *f, const char *path, const dlt_run_info *info)
 {
+    const dlt_fit_options *o = f->options;
+    bool so = true;
+    if (o->weights != NULL || (o->resume == DLT_RESUME_FILE && !dlt_rundir_is(o->resume_path))) {
+        DLT_TRY(began_so(f, info, &so));
+    }
+    if (!so) {
+        return dlt_fail(f->diag, DLT_E_CHECKPOINT, nowhere,
+                        "'%s' did not begin with '%s' and would go on with its own checkpoint; nothing was changed. To go on with it: without %s   "
+                        "to start anew there: --force",
+                        path, o->weights != NULL ? o->weights : o->resume_path, o->weights != NULL ? "--weights" : "--resume");
+    }
     f->path = path;
     f->info = *info;
     bool same = strcmp(info->digest, f->run->digest) == 0;
@@ -366,6 +447,19 @@ static dlt_status find_run(fit *f)
     }
     DLT_TRY(
         dlt_rundir_find(f->run->folder, f->spec->name, f->run->digest, f->arena, &same, &newest, f->diag));
+    if (same.path != NULL && o->weights != NULL) {
+        const char *last = same.path;
+        DLT_TRY(dlt_rundir_find_where(f->run->folder, f->spec->name, is_wanted, f, f->arena, &same, f->diag));
+        if (f->no_memory) {
+            return DLT_E_MEMORY;
+        }
+        if (same.path == NULL) {
+            const char *text =
+                dlt_arena_printf(f->arena, "new run: the last one (%s) did not begin with '%s'", dlt_shown_path(last), o->weights);
+            say(f, DLT_NOTE, text != NULL ? text : "new run");
+            return DLT_OK;
+        }
+    }
     if (same.path != NULL) {
         f->new_run = false;
         DLT_TRY(read_info(f, same.path, &same));
@@ -520,20 +614,6 @@ static dlt_status list_data(fit *f)
     return files != NULL ? DLT_OK : dlt_fail_memory(f->diag);
 }
 
-/* What a new run begins with, for run.json. */
-static dlt_status note_origin(fit *f)
-{
-    const dlt_fit_options *o = f->options;
-    const char *start = o->resume == DLT_RESUME_FILE ? o->resume_path : o->weights;
-    f->info.origin = o->resume == DLT_RESUME_FILE ? DLT_RUN_FROM_CHECKPOINT
-                     : o->weights != NULL         ? DLT_RUN_FROM_WEIGHTS
-                                                  : DLT_RUN_FROM_CONFIG;
-    if (start != NULL && dlt_rundir_is(start)) {
-        start = dlt_final_weights_of(start, f->arena);
-    }
-    return start != NULL ? dlt_run_file_look(start, 0, f->arena, &f->info.start, f->diag) : DLT_OK;
-}
-
 /* Makes or enters the run directory: lock, config, logs cut back to where the checkpoint was. */
 static dlt_status enter_run(fit *f)
 {
@@ -555,11 +635,12 @@ static dlt_status enter_run(fit *f)
         f->info.created = created;
     }
     if (f->new_run || !f->resuming) {
-        DLT_TRY(note_origin(f));
+        DLT_TRY(note_origin(f, &f->info));
     }
     DLT_TRY(list_data(f));
     DLT_TRY(dlt_run_lock_take(f->path, &f->lock, f->diag));
     DLT_TRY(check_unchanged(f));
+    dlt_rundir_clean(f->path);
     dlt_buf text = {0};
     dlt_spec_dump(f->run, DLT_DUMP_DEFAULTS, &text);
     dlt_status status = write_file(f, "config.yaml", &text);
@@ -1688,6 +1769,20 @@ static dlt_status tune(fit *f)
     return DLT_OK;
 }
 
+/* A run cannot end with an epoch that lies behind it: its weights would be those of no epoch's end. */
+static dlt_status check_end(fit *f)
+{
+    const dlt_progress *p = &f->loaded.progress;
+    const long long under_way = (long long)p->epoch + 1, wanted = (long long)f->spec->fit.epochs;
+    if (p->epoch < f->spec->fit.epochs || p->finished || (p->batch == 0 && !p->trained)) {
+        return DLT_OK;
+    }
+    return dlt_fail(f->diag, DLT_E_CHECKPOINT, dlt_run_spec_pos(f->run, "fit.epochs"),
+                    "epoch %lld is under way (step %lld), so fit cannot end with epoch %lld; nothing was changed. To end it: -o fit.epochs=%lld   "
+                    "to start anew: --resume never",
+                    under_way, (long long)p->step, wanted, under_way);
+}
+
 static dlt_status begin(fit *f)
 {
     const char *why_not = NULL;
@@ -1703,6 +1798,7 @@ static dlt_status begin(fit *f)
         f->resuming = true;
         DLT_TRY(dlt_saved_meta_read(f->checkpoint, f->arena, &f->loaded, f->diag));
         DLT_TRY(find_changes(f));
+        DLT_TRY(check_end(f));
     }
     DLT_TRY(tune(f));
     f->callbacks = dlt_callback_set_create(f->arena, &f->spec->fit.callbacks);
@@ -1712,6 +1808,10 @@ static dlt_status begin(fit *f)
     DLT_TRY(open_session(f));
     if (f->resuming) {
         DLT_TRY(check_resumed(f, &why_not));
+        if (why_not != NULL && f->info.inexact == NULL && !f->new_run) {
+            f->info.inexact = dlt_arena_printf(f->arena, "in epoch %lld, after step %lld: %s", (long long)f->loaded.progress.epoch + 1,
+                                               (long long)f->loaded.progress.step, why_not);
+        }
     }
     dlt_buf config = {0};
     dlt_spec_dump(f->run, DLT_DUMP_DEFAULTS, &config);

@@ -259,6 +259,9 @@ dlt_status dlt_rundir_set_info(const char *path, const dlt_run_info *info, const
         put_file(&j, &info->start);
     }
     dlt_json_key_bool(&j, "changed", info->changed);
+    if (info->inexact != NULL) {
+        dlt_json_key_string(&j, "inexact", info->inexact);
+    }
     dlt_json_key_string(&j, "data_digest", info->data_digest);
     dlt_json_key(&j, "data");
     dlt_json_open(&j, '[');
@@ -375,6 +378,7 @@ dlt_status dlt_rundir_info(const char *path, dlt_arena *arena, dlt_run_info *inf
                            .best = (double)NAN,
                            .seed = int_of(root, "seed"),
                            .weights = text_of(root, "weights"),
+                           .inexact = text_of(root, "inexact"),
                            .data_digest = text_of(root, "data_digest"),
                            .start = file_of(dlt_yaml_get(root, "start"))};
     const char *changed = text_of(root, "changed"), *origin = text_of(root, "began_with");
@@ -393,6 +397,29 @@ dlt_status dlt_rundir_info(const char *path, dlt_arena *arena, dlt_run_info *inf
                         "'%s' is not what dltrain writes: it lacks name, digest, state or created", file);
     }
     return DLT_OK;
+}
+
+void dlt_rundir_clean(const char *path)
+{
+    static const char *const replaced[] = {"run.json.tmp-", "config.yaml.tmp-", "plan.json.tmp-"};
+    DIR *names = opendir(path);
+    const struct dirent *entry;
+    while (names != NULL && (entry = readdir(names)) != NULL) { /* NOLINT(concurrency-mt-unsafe): a stream of our own */
+        for (size_t i = 0; i < DLT_COUNT(replaced); i++) {
+            const size_t length = strlen(replaced[i]);
+            const char *number = entry->d_name + length;
+            if (strncmp(entry->d_name, replaced[i], length) == 0 && number[0] != '\0' && strspn(number, "0123456789") == strlen(number)) {
+                char *file = dlt_path_join(path, entry->d_name);
+                if (file != NULL) {
+                    (void)dlt_file()->unlink(file);
+                }
+                dlt_free(file);
+            }
+        }
+    }
+    if (names != NULL) {
+        closedir(names);
+    }
 }
 
 /* ---- finding ---- */

@@ -54,6 +54,7 @@ typedef struct dlt_run_info {
     int64_t seed;
     const char *weights; /* digest of the final weights; NULL: not there yet */
     bool changed;        /* rate or callbacks were changed under way (--allow-change) */
+    const char *inexact; /* why it did not go on bit for bit when it was resumed, the first time that it did not; NULL: it did */
     dlt_run_origin origin;
     dlt_run_file start;       /* file of that origin; path NULL: none */
     const char *data_digest;  /* of the content of all sets */
@@ -69,6 +70,8 @@ dlt_status dlt_rundir_create(const char *folder, const char *name, dlt_arena *ar
 dlt_status dlt_rundir_create_at(const char *path, bool force, dlt_diag *diag);
 /** True if the folder holds a run (a run.json). */
 bool dlt_rundir_is(const char *path);
+/** Removes what a process that was killed left of files that it was replacing. For the owner of the lock; what cannot be removed stays. */
+void dlt_rundir_clean(const char *path);
 /** Whether a run keeps a file or folder of this name in its folder. */
 bool dlt_rundir_keeps(const char *name);
 /** Reads run.json. */

@@ -672,7 +672,8 @@ dlt_status dlt_saver_sync_first(dlt_saver *s, const char *path, dlt_diag *diag)
 dlt_status dlt_saver_resumed(dlt_saver *s, int64_t step, dlt_diag *diag)
 {
     s->last_saved = step;
-    return dlt_checkpoint_set_aside(s->folder, step, diag);
+    DLT_TRY(dlt_checkpoint_set_aside(s->folder, step, diag));
+    return dlt_checkpoint_link(s->folder, "last.weights.h5", step, diag); /* its process may have died between file and link */
 }
 
 void dlt_saver_mark_best(dlt_saver *s, int64_t step)

@@ -71,8 +71,8 @@ dlt_status dlt_saver_save(dlt_saver *saver, const dlt_saved_meta *meta, const ch
  * so does the save.
  */
 dlt_status dlt_saver_sync_first(dlt_saver *saver, const char *path, dlt_diag *diag);
-/** Tells that the folder's checkpoint of this step was resumed from: it is not saved again, and damaged ones that
- * are newer make room for those that will be. */
+/** Tells that the folder's checkpoint of this step was resumed from: it is not saved again, damaged ones that
+ * are newer make room for those that will be, and `last` points to it. */
 dlt_status dlt_saver_resumed(dlt_saver *saver, int64_t step, dlt_diag *diag);
 /** Lets `best` point to the checkpoint of a step that was given to dlt_saver_save, once that is written. What
  * fails is reported by the next save or wait. */

@@ -279,8 +279,31 @@ static dlt_status failed(const char *what, const char *path, dlt_diag *diag)
     return dlt_fail(diag, DLT_E_CHECKPOINT, (dlt_pos){0}, "cannot %s '%s': %s", what, path, strerror(errno));
 }
 
+/* *step: the one that a link names, -1 where there is none. Only memory can fail: a link that was not read must not cost its file. */
+static dlt_status linked(const dlt_checkpoint_folder *folder, const char *name, int64_t *step, dlt_diag *diag)
+{
+    char target[DLT_CHECKPOINT_NAME];
+    char *path = dlt_path_join(folder->path, name);
+    *step = -1;
+    if (path == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    const ssize_t bytes = dlt_file()->readlink(path, target, sizeof target - 1);
+    dlt_free(path);
+    if (bytes >= 0) {
+        target[bytes] = '\0';
+        *step = step_of(target);
+    }
+    return DLT_OK;
+}
+
 dlt_status dlt_checkpoint_link(dlt_checkpoint_folder *folder, const char *name, int64_t step, dlt_diag *diag)
 {
+    int64_t now = -1;
+    DLT_TRY(linked(folder, name, &now, diag));
+    if (now == step) {
+        return DLT_OK;
+    }
     char target[DLT_CHECKPOINT_NAME];
     struct stat seen;
     dlt_checkpoint_name(step, target);
@@ -302,24 +325,6 @@ dlt_status dlt_checkpoint_link(dlt_checkpoint_folder *folder, const char *name, 
     dlt_free(path);
     dlt_free(temporary);
     return status;
-}
-
-/* *step: the one that a link names, -1 where there is none. Only memory can fail: a link that was not read must not cost its file. */
-static dlt_status linked(const dlt_checkpoint_folder *folder, const char *name, int64_t *step, dlt_diag *diag)
-{
-    char target[DLT_CHECKPOINT_NAME];
-    char *path = dlt_path_join(folder->path, name);
-    *step = -1;
-    if (path == NULL) {
-        return dlt_fail_memory(diag);
-    }
-    const ssize_t bytes = dlt_file()->readlink(path, target, sizeof target - 1);
-    dlt_free(path);
-    if (bytes >= 0) {
-        target[bytes] = '\0';
-        *step = step_of(target);
-    }
-    return DLT_OK;
 }
 
 /* ---- tidying up ---- */

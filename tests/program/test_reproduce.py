@@ -118,6 +118,14 @@ class Reproduce(dltrain.TestCase):
         said = dltrain.run("reproduce", self.path, environ={"TMPDIR": str(self.folder), "DLTRAIN_ISA": "plain"})
         self.assertIn(f'the run was trained on "{here}", this is "{re.sub("avx[0-9]+", "plain", here)}"', said.stderr)
 
+    def test_a_run_that_did_not_go_on_bit_for_bit(self):
+        self.expect(dltrain.run("fit", self.model, "--run", self.path, "--stop-after", 9, "--isa", "plain"), dltrain.SAVED)
+        self.fit()
+        if "plain" in dltrain.info(self.path)["device"]:
+            self.skipTest("this machine has no other instruction set")
+        self.assertRegex(dltrain.info(self.path)["inexact"], r"^in epoch \d, after step 9: saved on .*plain")
+        self.assertIn("the run did not go on bit for bit when it was resumed (in epoch", self.reproduce(dltrain.FAILED).stderr)
+
     def test_numbers_that_differ_end_it_at_once(self):
         """The first epoch whose line is another ends the second run, which is kept; with --whole it goes on and names the weight."""
         self.fit()

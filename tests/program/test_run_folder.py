@@ -1,6 +1,7 @@
 """What a run directory goes through that was not planned: --force while somebody works there, a lost run.json, a move to another
 place, a checkpoint of another config."""
 
+import json
 import os
 import shutil
 import signal
@@ -115,6 +116,57 @@ class RunFolder(dltrain.TestCase):
         losses = [dltrain.metrics(self.folder / run)[-1]["loss"] for run in ("other", "own", "r")]
         self.assertEqual(losses[1], losses[2])
         self.assertNotEqual(losses[0], losses[2])
+
+    def test_weights_and_checkpoints_to_begin_with_are_not_passed_over(self):
+        """A run that began otherwise does not go on as if nothing had been asked for; the same command given again goes on."""
+        self.fit(dltrain.DONE, run="base")
+        self.fit(dltrain.SAVED, "--stop-after", 7)
+        step = self.run_folder / "checkpoints" / "last.weights.h5"
+        before = self.files()
+        for words in (("--weights", "base"), ("--weights", step), ("--resume", self.folder / "base" / "checkpoints" / "last.weights.h5")):
+            self.assertIn("did not begin with", self.fit(dltrain.CHECKPOINT, *words).stderr)
+            self.assertEqual(self.files(), before)
+        self.fit(dltrain.SAVED, "--weights", "base", "--stop-after", 7, run="tuned")
+        self.fit(dltrain.SAVED, "--weights", "base", "--stop-after", 3, run="tuned")
+        (self.folder / "base").rename(self.folder / "elsewhere")
+        self.fit(dltrain.DONE, "--weights", "base", run="tuned")  # what it began with is not needed any more
+        self.assertEqual(dltrain.info(self.folder / "tuned")["epochs_done"], 4)
+
+    def test_weights_make_a_new_run_where_none_began_with_them(self):
+        runs = self.folder / "runs" / "m"
+        words = ("fit", "m.yaml", "--verbose", 0)
+        self.fit(dltrain.DONE, run="base")
+        self.expect(dltrain.run(*words, cwd=self.folder), dltrain.DONE)
+        said = self.expect(dltrain.run(*words[:2], "--weights", "base", cwd=self.folder), dltrain.DONE).stderr
+        self.assertIn("did not begin with 'base'", said)
+        self.assertEqual(len(list(runs.iterdir())), 2)
+        said = self.expect(dltrain.run(*words[:2], "--weights", "base", cwd=self.folder), dltrain.DONE).stderr
+        self.assertIn("done already", said)
+        self.assertEqual(len(list(runs.iterdir())), 2)
+
+    def test_fit_does_not_end_with_an_epoch_that_is_behind_it(self):
+        self.fit(dltrain.SAVED, "--stop-after", 7)
+        before = self.files()
+        self.assertIn("epoch 2 is under way (step 7), so fit cannot end with epoch 1", self.fit(dltrain.CHECKPOINT, "-o", "fit.epochs=1").stderr)
+        self.assertEqual(self.files(), before)
+        self.fit(dltrain.DONE, "-o", "fit.epochs=2")
+
+    def test_last_names_the_checkpoint_that_was_resumed(self):
+        """The process died after the last file had its name, before the link was moved and the run was called done."""
+        self.fit(dltrain.DONE)
+        checkpoints = self.run_folder / "checkpoints"
+        last = checkpoints / "last.weights.h5"
+        newest, older = os.readlink(last), min(p.name for p in checkpoints.glob("step-*"))
+        self.assertNotEqual(newest, older)
+        last.unlink()
+        last.symlink_to(older)
+        info = dltrain.info(self.run_folder)
+        (self.run_folder / "run.json").write_text(json.dumps({**info, "state": "running", "weights": None}))
+        (self.run_folder / "run.json.tmp-12").write_text("half of a file")
+        self.fit(dltrain.DONE)
+        self.assertEqual(os.readlink(last), newest)
+        self.assertEqual(dltrain.info(self.run_folder)["weights"], info["weights"])
+        self.assertEqual(list(self.run_folder.glob("*.tmp-*")), [])
 
 
 if __name__ == "__main__":

@@ -64,6 +64,13 @@ static float as_read(float x)
     return fabsf(x) < 0x1p-126f ? copysignf(0, x) : x; /* denormal operands count as zero */
 }
 
+/* An operand. Denormal ones only where the processor knows the mode that the pool sets, which valgrind's does not. */
+static float operand(float x)
+{
+    volatile float smallest = 0x1p-149f;
+    return smallest * 0x1p30f > 0 ? as_read(x) : x;
+}
+
 static void functions_keep_their_bounds(void **state)
 {
     (void)state;
@@ -77,7 +84,7 @@ static void functions_keep_their_bounds(void **state)
                 for (int i = 0; i < COUNT; i++) {
                     const uint64_t n = (uint64_t)round * COUNT + (uint64_t)i;
                     const double u = dlt_random_uniform(11, 2, 0, n);
-                    x[i] = round % 3 == 0   ? random_bits(n)
+                    x[i] = round % 3 == 0   ? operand(random_bits(n))
                            : round % 3 == 1 ? (float)(functions[f].low + u * (functions[f].high - functions[f].low))
                                             : (float)((u - 0.5) * 2);
                 }

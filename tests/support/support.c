@@ -13,6 +13,12 @@ const char *dlt_test_path(const char *relative)
     return path;
 }
 
+double dlt_test_slower(void)
+{
+    const char *asked = getenv("DLT_TEST_SLOWER");
+    return asked != NULL ? strtod(asked, NULL) : DLT_TEST_USUALLY_SLOWER;
+}
+
 double dlt_test_cpu_seconds(void)
 {
     return (double)clock() / CLOCKS_PER_SEC;

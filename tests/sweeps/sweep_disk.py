@@ -73,8 +73,8 @@ def trial(s, disk, item):
         result = tiny.fit(folder)
     found = tiny.outcome(folder)
     differ = tiny.differences(found, disk.run.expected)
-    if differ and all(name.startswith("kept-") and name not in found for name in differ) and "not saved" in said:
-        s.count("without_a_callbacks_file")
+    if differ and tiny.follow_from_a_refused_save(found, differ) and "not saved" in said:
+        s.count("without_a_file")
     elif result.returncode != dltrain.DONE or differ:
         s.lost(f"{what}: in the end {result.returncode}, {differ} differ: {said} {result.stderr}")
 

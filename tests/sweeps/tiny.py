@@ -2,6 +2,7 @@
 and at the end of epochs, validation, EarlyStopping that restores, CSVLogger, ModelCheckpoint with a file of its own, a
 learning rate that changes. Everything of a trial lies in one folder: the model file, its data, the run, callbacks' files."""
 import multiprocessing
+import os
 import pathlib
 import shutil
 import subprocess
@@ -61,13 +62,21 @@ def fit(folder, *more, program=dltrain.PROGRAM, timeout=60, **environ):
 
 
 def outcome(folder):
-    """What must not depend on what happened in between: digests of the final weights, the logs and the callbacks' files."""
-    found = {}
+    """What must not depend on what happened in between: digests of the final weights, the logs and the callbacks' files, where the links
+    point, and names that nobody cleared away."""
+    checkpoints = folder / "run" / "checkpoints"
+    found = {link.name: os.readlink(link) for link in checkpoints.glob("*.h5") if link.is_symlink()}
+    found["left over"] = sorted(path.name for path in [*checkpoints.iterdir(), *(folder / "run").iterdir()] if ".tmp-" in path.name)
     for path in [*(folder / "run" / "checkpoints").glob("final*"), *(folder / "run").glob("*.jsonl"),
                  *(folder / "run").glob("*.csv"), *folder.glob("log.csv"), *folder.glob("kept-*")]:
         if path.name != "timing.jsonl":
             found[path.name] = dltrain.digest(path)
     return found
+
+
+def follow_from_a_refused_save(found, differ):
+    """Where one save was refused, and the program said so and went on: that file of a callback is not there, and links point to others."""
+    return all(name in ("last.weights.h5", "best.weights.h5") or (name.startswith("kept-") and name not in found) for name in differ)
 
 
 def differences(found, expected):

@@ -429,7 +429,7 @@ static void billions_of_values_behind_variables_are_refused(void **state)
     fixture f = {0};
     const double start = dlt_test_cpu_seconds();
     parse_with(&f, text.data, NULL);
-    assert_true(dlt_test_cpu_seconds() - start < 2.0 * DLT_TEST_SLOWER);
+    assert_true(dlt_test_cpu_seconds() - start < 2.0 * dlt_test_slower());
     assert_int_equal(f.status, DLT_E_CONFIG);
     assert_non_null(strstr(dlt_diag_text(f.diag, 0), "more than 500000 values"));
     release(&f);
@@ -1019,7 +1019,7 @@ static void after_a_hundred_mistakes_the_rest_is_not_looked_at(void **state)
     fixture f = {0};
     const double start = dlt_test_cpu_seconds();
     parse_with(&f, text.data, NULL);
-    assert_true(dlt_test_cpu_seconds() - start < 0.5 * DLT_TEST_SLOWER);
+    assert_true(dlt_test_cpu_seconds() - start < 0.5 * dlt_test_slower());
     assert_int_equal(f.status, DLT_E_CONFIG);
     assert_int_equal(dlt_diag_count(f.diag, DLT_ERROR), DLT_YAML_MAX_ERRORS);
     assert_string_equal(dlt_diag_text(f.diag, DLT_YAML_MAX_ERRORS),
@@ -1040,7 +1040,7 @@ static void a_large_good_file_is_quick(void **state)
     const double start = dlt_test_cpu_seconds();
     parse(&f, text.data);
     const double seconds = dlt_test_cpu_seconds() - start;
-    if (seconds > 1.0 * DLT_TEST_SLOWER) {
+    if (seconds > 1.0 * dlt_test_slower()) {
         fail_msg("%zu layers took %.2f s", f.spec->value.layers.count, seconds);
     }
     release(&f);
@@ -1118,7 +1118,7 @@ static void hostile_specs_are_quick(void **state)
             assert_int_equal(count, 0);
         }
         const double seconds = dlt_test_cpu_seconds() - start;
-        if (seconds > 0.15 * DLT_TEST_SLOWER) {
+        if (seconds > 0.15 * dlt_test_slower()) {
             fail_msg("%s...: %zu bytes took %.2f s", cases[i].head, text.length, seconds);
         }
         dlt_buf_release(&text);

@@ -351,7 +351,7 @@ static void assert_quick(const char *what, const dlt_buf *text)
     parse_bytes(&f, text->data, text->length);
     const double seconds = dlt_test_cpu_seconds() - start;
     const size_t held = dlt_arena_bytes(f.arena);
-    if (seconds > 1.0 * DLT_TEST_SLOWER * (double)text->length / DLT_YAML_MAX_BYTES ||
+    if (seconds > 1.0 * dlt_test_slower() * (double)text->length / DLT_YAML_MAX_BYTES ||
         held > 4 * text->length + ((size_t)64 << 20)) {
         print_error("%s: %zu bytes took %.2f s and %zu bytes of memory\n", what, text->length, seconds, held);
         fail();

@@ -193,8 +193,7 @@ static void check(const dlt_item *item, dlt_diag *diag)
     }
     if (p->filepath != NULL && !dlt_text_ends(p->filepath, ".weights.h5")) {
         dlt_fail(diag, DLT_E_CONFIG, dlt_item_pos(item, "filepath"),
-                 "ModelCheckpoint: filepath must end in .weights.h5, which Keras reads; dltrain export makes "
-                 "other files");
+                 "ModelCheckpoint: filepath must end in .weights.h5, as Keras wants it");
     }
 }
 
