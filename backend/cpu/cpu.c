@@ -55,6 +55,38 @@ struct dlt_program {
 
 /* ---- device ---- */
 
+/* Kernels of `tuned` that are not there, or do other work than that of their key. */
+static dlt_status check_tuned(const dlt_device_options *options, dlt_diag *diag)
+{
+    enum { MOST = 64 };
+    const dlt_string_map *tuned = options->tuned;
+    dlt_status status = DLT_OK;
+    for (size_t i = 0; i < tuned->count; i++) {
+        const dlt_pos at = tuned->pos != NULL ? tuned->pos[i] : options->tuned_at;
+        const int word = (int)strcspn(tuned->key[i], " ");
+        int op = 0;
+        while (op < DLT_OP_COUNT && (strncmp(dlt_op_name((dlt_op)op), tuned->key[i], (size_t)word) != 0 || dlt_op_name((dlt_op)op)[word] != '\0')) {
+            op++;
+        }
+        if (op == DLT_OP_COUNT) {
+            status = dlt_fail(diag, DLT_E_CONFIG, at, "tuned: '%.*s' is no work that has kernels; remove `tuned` to have kernels timed anew", word,
+                              tuned->key[i]);
+            continue;
+        }
+        const dlt_cpu_kernel *kernel = dlt_cpu_kernel_named(tuned->value[i]);
+        if (kernel != NULL && kernel->op != (dlt_op)op) {
+            status = dlt_fail(diag, DLT_E_CONFIG, at, "tuned: kernel '%s' does %s, not %.*s; remove `tuned` to have kernels timed anew",
+                              tuned->value[i], dlt_op_name(kernel->op), word, tuned->key[i]);
+        } else if (kernel == NULL) {
+            const char *names[MOST];
+            const int count = dlt_cpu_kernels_of((dlt_op)op, names, MOST), near = dlt_nearest(tuned->value[i], names, (size_t)count);
+            status = dlt_fail(diag, DLT_E_CONFIG, at, "tuned: the cpu has no kernel '%s'%s%s%s; remove `tuned` to have kernels timed anew",
+                              tuned->value[i], near >= 0 ? "; did you mean '" : "", near >= 0 ? names[near] : "", near >= 0 ? "'?" : "");
+        }
+    }
+    return status;
+}
+
 static dlt_status open_cpu(const dlt_device_options *options, dlt_device **out, dlt_diag *diag)
 {
     *out = NULL;
@@ -72,11 +104,8 @@ static dlt_status open_cpu(const dlt_device_options *options, dlt_device **out, 
         }
         isa = (dlt_isa)wanted;
     }
-    for (size_t i = 0; options->tuned != NULL && !options->tuned_elsewhere && i < options->tuned->count; i++) {
-        if (!dlt_cpu_kernel_exists(options->tuned->value[i])) {
-            return dlt_fail(diag, DLT_E_CONFIG, options->tuned->pos != NULL ? options->tuned->pos[i] : options->tuned_at,
-                            "tuned: the cpu has no kernel '%s'; remove `tuned` to have kernels timed anew", options->tuned->value[i]);
-        }
+    if (options->tuned != NULL && !options->tuned_elsewhere) {
+        DLT_TRY(check_tuned(options, diag));
     }
     dlt_device *device = dlt_alloc_zeroed(1, sizeof *device);
     if (device == NULL) {

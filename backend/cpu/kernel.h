@@ -75,8 +75,10 @@ typedef struct dlt_cpu_target {
     const dlt_string_map *tuned; /* kernels by dlt_node_key; NULL: none */
     int trial;                   /* k > 0: the k-th that can run a node */
 } dlt_cpu_target;
-/** Whether a kernel has this name. */
-bool dlt_cpu_kernel_exists(const char *name);
+/** The kernel of this name; NULL: there is none. */
+const dlt_cpu_kernel *dlt_cpu_kernel_named(const char *name);
+/** Names of the kernels that do an op, at most `most`; how many. */
+int dlt_cpu_kernels_of(dlt_op op, const char **names, int most);
 void dlt_cpu_target_init(dlt_cpu_target *target, dlt_isa isa, bool reference);
 
 /** Wishes for layouts (backend/cpu/layout.c); 0: none. */

@@ -55,19 +55,33 @@ static dlt_status out_of_memory(const dlt_cpu_query *query)
     return dlt_fail_memory(query->diag);
 }
 
-bool dlt_cpu_kernel_exists(const char *name)
+const dlt_cpu_kernel *dlt_cpu_kernel_named(const char *name)
 {
     for (int i = 0; fast[i] != NULL; i++) {
         if (strcmp(fast[i]->name, name) == 0) {
-            return true;
+            return fast[i];
         }
     }
     for (int op = 0; op < DLT_OP_COUNT; op++) {
         if (references[op] != NULL && strcmp(references[op]->name, name) == 0) {
-            return true;
+            return references[op];
         }
     }
-    return false;
+    return NULL;
+}
+
+int dlt_cpu_kernels_of(dlt_op op, const char **names, int most)
+{
+    int count = 0;
+    for (int i = 0; fast[i] != NULL && count < most; i++) {
+        if (fast[i]->op == op) {
+            names[count++] = fast[i]->name;
+        }
+    }
+    if (references[op] != NULL && count < most) {
+        names[count++] = references[op]->name;
+    }
+    return count;
 }
 
 /* Candidate that is to be tried, or that was the fastest when a node like this was timed; -1: the rule decides. */

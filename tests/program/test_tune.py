@@ -33,9 +33,9 @@ class Tune(Program):
     def other_choice(self):
         """A choice that the rule does not make: {key: kernel} as text."""
         plan = self.plan(DIGITS)
-        slower = {r["kernel"] for k in program(plan)["kernels"] for r in k["rejected"] if r["why"] == "slower"}
+        slower = {(k["op"], r["kernel"]) for k in program(plan)["kernels"] for r in k["rejected"] if r["why"] == "slower"}
         for key in tuned(self.fit(DIGITS, *SHORT, *TUNE)):
-            for kernel in sorted(slower):
+            for kernel in sorted(kernel for op, kernel in slower if op == key.split()[0]):
                 text = json.dumps({key: kernel})
                 if chosen(self.plan(DIGITS, "-o", f"tuned={text}")) != chosen(plan):
                     return key, kernel, text
@@ -68,6 +68,10 @@ class Tune(Program):
         found = self.start("plan", DIGITS, "-o", "tuned={conv: conv_of_tomorrow}")
         self.assertEqual(found.returncode, CONFIG)
         self.assertIn("no kernel 'conv_of_tomorrow'", found.stderr)
+        found = self.start("check", DIGITS, "-o", 'tuned={"nonsense": "conv_winograd", "conv 1": "conv_dx_winograd", "conv 2": "conv_winogard"}')
+        self.assertEqual(found.returncode, CONFIG)
+        for said in ("'nonsense' is no work that has kernels", "kernel 'conv_dx_winograd' does conv_dx, not conv", "did you mean 'conv_winograd'?"):
+            self.assertIn(said, found.stderr)
 
 
 if __name__ == "__main__":
