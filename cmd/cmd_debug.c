@@ -164,7 +164,7 @@ static void put_report(const debug_options *o, const dlt_debug_report *r, dlt_bu
     dlt_buf_printf(out, "step %lld: loss %s, %lld records (", (long long)r->step + 1, loss,
                    (long long)r->rows);
     for (int64_t i = 0; i < r->rows && i < 8; i++) {
-        dlt_buf_printf(out, "%s%lld", i > 0 ? ", " : "", (long long)r->records[i]);
+        dlt_buf_printf(out, "%s%lld", i > 0 ? ", " : "", (long long)r->records[i] + 1);
     }
     dlt_buf_string(out, r->rows > 8 ? ", ...)\n" : ")\n");
     put_values(o, r, DLT_PHASE_FORWARD, out);
