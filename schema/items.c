@@ -70,6 +70,10 @@ static bool wrong_item_mapping(dlt_loader *l, const dlt_category *category, cons
             "'%s' stands beside %s, not inside it; indent it further, or write '%s: {%s: ...}'", second->text,
             first->text, first->text, second->text);
     }
+    if (kind != NULL && kinds > 1 && !dlt_text_ends(dlt_buf_text(&l->path), "]")) {
+        return dlt_mistake(l, second->pos, NULL, "'%s' and '%s' stand in one mapping; there is one %s here, so keep one of them",
+                           first->text, second->text, category->name);
+    }
     if (kind != NULL && kinds > 1) {
         return dlt_mistake(
             l, second->pos, NULL,
