@@ -285,9 +285,10 @@ class Configs(dltrain.TestCase):
         "shakespeare-transformer": ["fit.batch_size=4", "vars.width=32"],
         "shakespeare-lstm": ["fit.batch_size=4", "layers[1].units=64"],
         "mnist-cnn": ["fit.batch_size=16"],
+        "cifar10-resnet": ["fit.batch_size=4"],
     }
 
-    NEEDS = {"cifar10-cnn": "cifar10"}  # a folder of DLTRAIN_DATA that has to be unpacked first
+    NEEDS = {"cifar10-cnn": "cifar10", "cifar10-resnet": "cifar10"}  # a folder of DLTRAIN_DATA that has to be unpacked first
 
     def verify_config(self, config):
         if config.stem in self.NEEDS and not (dltrain.DATA and os.path.isdir(os.path.join(dltrain.DATA, self.NEEDS[config.stem]))):
