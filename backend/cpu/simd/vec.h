@@ -12,12 +12,15 @@
 
 #define VEC static inline __attribute__((always_inline, unused))
 
-/* Before a loop whose turns, n at most, are known where it is inlined: written out, so that arrays of vectors stay in registers. */
+/* Before a loop whose turns, n at most, are known where it is inlined: written out, so that arrays of vectors stay in registers. With what
+ * clang's sanitizers add to each access that would take minutes to compile. */
 #define UNROLL_TEXT(words) _Pragma(#words)
-#if defined(__clang__)
-#define UNROLL(n) UNROLL_TEXT(clang loop unroll(full))
-#else
+#if !defined(__clang__)
 #define UNROLL(n) UNROLL_TEXT(GCC unroll n)
+#elif __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define UNROLL(n)
+#else
+#define UNROLL(n) UNROLL_TEXT(clang loop unroll(full))
 #endif
 
 #if defined(DLT_ISA_avx512)
