@@ -59,7 +59,7 @@ test_program *test_compile(test_build *build, const void *context, const test_op
     }
     const dlt_pass_options passes = {.fuse = !options->no_fuse,
                                      .layout = !options->no_layout,
-                                     .compute = options->real,
+                                     .compute = options->compute != DLT_F32 ? options->compute : options->real,
                                      .main_program = true};
     check(t, dlt_passes_run(t->built, &target, &passes, &t->graph, t->diag), "passes");
     check(t, dlt_plan_create(t->graph, &(dlt_plan_options){.reuse = !options->no_reuse}, &t->plan, t->diag), "plan");
