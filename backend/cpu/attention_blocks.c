@@ -95,8 +95,8 @@ static void product(const head *h, dlt_gemm_block g)
     const dlt_gemm_block whole = g;
     for (int64_t i = 0; i < whole.rows; i += DLT_GEMM_ROWS) {
         for (int64_t j = 0; j < whole.cols; j += DLT_GEMM_COLS) {
-            g.a = whole.a + i * g.a_row;
-            g.b = whole.b + j * g.b_col;
+            g.a = dlt_gemm_at(whole.a, whole.a_type, i * g.a_row);
+            g.b = dlt_gemm_at(whole.b, whole.b_type, j * g.b_col);
             g.c = whole.c + i * g.ldc + j;
             g.rows = whole.rows - i < DLT_GEMM_ROWS ? whole.rows - i : DLT_GEMM_ROWS;
             g.cols = whole.cols - j < DLT_GEMM_COLS ? whole.cols - j : DLT_GEMM_COLS;

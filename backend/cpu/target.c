@@ -1,5 +1,5 @@
 /* backend/cpu/target.c: which kernel runs a node, and what the passes may count on. */
-#include "backend/cpu/kernel.h"
+#include "backend/cpu/simd.h"
 #include "graph/passes.h"
 
 #include <string.h>
@@ -199,6 +199,13 @@ static bool takes_reductions(void *self, const dlt_expr *expr)
     return true;
 }
 
+/* The products that have a kernel for bfloat16; the others round what they are given and compute in float32. */
+static bool takes_bf16(void *self, const dlt_node *node, dlt_dtype compute)
+{
+    const dlt_cpu_target *target = self;
+    return compute == DLT_BF16 && node->op == DLT_OP_MATMUL && dlt_gemm_bf16_of(target->isa) != NULL;
+}
+
 void dlt_cpu_target_init(dlt_cpu_target *target, dlt_isa isa, bool reference)
 {
     *target = (dlt_cpu_target){.isa = isa, .reference = reference};
@@ -209,5 +216,6 @@ void dlt_cpu_target_init(dlt_cpu_target *target, dlt_isa isa, bool reference)
                                   .max_outputs = MAX_OUTPUTS,
                                   .epilogue = reference ? NULL : dlt_cpu_epilogue,
                                   .reduces = takes_reductions,
+                                  .takes = takes_bf16,
                                   .select = select_kernel};
 }
