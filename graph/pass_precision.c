@@ -23,6 +23,7 @@ typedef struct precision {
     const dlt_target *target;
     dlt_dtype compute, real; /* real: what the graph computes in: float32, or float64 for tests */
     unsigned *needs;     /* by id of the old value: sum of `need` */
+    const dlt_node **user; /* by id of the old value: the first product that needs it */
     dlt_value **low;     /* by id of the old value: new ones, NULL where there is no need */
     dlt_value **rounded;
     dlt_value **back[DLT_PHASE_UPDATE + 1]; /* low in float32 again, for elementwise ops of a phase, which take it in; made on demand */
@@ -91,14 +92,20 @@ static bool reads_low(const precision *p, const dlt_node *n)
     return p->real == DLT_F32 && p->target->takes != NULL && p->target->takes(p->target->self, n, p->compute);
 }
 
-/* A product that reads the compute type rounds float32 weights itself; one operand at least says by its type what is meant. */
+/* Factors that stay float32 because the product, which reads the compute type, rounds them itself. A matrix product does so with weights; one
+ * operand at least says by its type what is meant. With RNN, whose states are float32 anyway, that is the recurrent kernel alone, the last of its
+ * factors. */
 static bool left_to_product(const dlt_node *n, int i)
 {
-    bool other = false;
+    bool later = false, other = false;
     for (int k = 0; k < n->input_count; k++) {
+        later = later || (k > i && is_factor(n, k));
         other = other || (k != i && is_factor(n, k) && (!is_weight(n->inputs[k]) || k < i));
     }
-    return is_weight(n->inputs[i]) && other;
+    if (n->op == DLT_OP_RNN || n->op == DLT_OP_RNN_DX) {
+        return later;
+    }
+    return n->op == DLT_OP_MATMUL && is_weight(n->inputs[i]) && other;
 }
 
 static void find_needs(precision *p)
@@ -110,10 +117,13 @@ static void find_needs(precision *p)
         for (int i = 0; i < n->input_count && product; i++) {
             if (is_factor(n, i) && !(low && left_to_product(n, i))) {
                 p->needs[n->inputs[i]->id] |= low ? NEED_LOW : NEED_ROUNDED;
+                p->user[n->inputs[i]->id] = n;
             }
         }
         if (n->op == DLT_OP_RESHAPE) { /* a view of the rounded value */
-            p->needs[n->inputs[0]->id] |= p->needs[n->outputs[0]->id];
+            const int view = n->outputs[0]->id;
+            p->needs[n->inputs[0]->id] |= p->needs[view];
+            p->user[n->inputs[0]->id] = p->needs[view] != 0 ? p->user[view] : p->user[n->inputs[0]->id];
         }
     }
 }
@@ -155,9 +165,10 @@ static void round_value(precision *p, const dlt_value *old)
         p->rounded[old->id] = view(p, n, p->rounded[from]);
         return;
     }
-    p->low[old->id] = cast(p, n, n->phase, dlt_rewrite_of(&p->r, old), p->compute);
+    const dlt_node *like = n->layer[0] != '\0' ? n : p->user[old->id]; /* what enters the model belongs to who rounds it */
+    p->low[old->id] = cast(p, like, n->phase, dlt_rewrite_of(&p->r, old), p->compute);
     if ((needs & NEED_ROUNDED) != 0 && !p->r.failed) {
-        p->rounded[old->id] = cast(p, n, n->phase, p->low[old->id], p->real);
+        p->rounded[old->id] = cast(p, like, n->phase, p->low[old->id], p->real);
     }
 }
 
@@ -223,6 +234,7 @@ dlt_status dlt_pass_precision(const dlt_graph *graph, dlt_dtype compute, dlt_pos
     const size_t values = (size_t)graph->value_count;
     dlt_rewrite_begin(&p.r, graph);
     p.needs = dlt_arena_alloc(graph->arena, values, sizeof *p.needs);
+    p.user = dlt_arena_alloc(graph->arena, values, sizeof *p.user);
     p.low = dlt_arena_alloc(graph->arena, values, sizeof *p.low);
     p.rounded = dlt_arena_alloc(graph->arena, values, sizeof *p.rounded);
     for (int i = 0; i <= DLT_PHASE_UPDATE; i++) {
