@@ -28,9 +28,10 @@ typedef struct work {
     int64_t n[8];
     bool trans_a, trans_b;
     int floor; /* percent of the peak that --floors wants; 0: not asked */
+    bool bf16; /* factors of products are bfloat16, and the peak is that of their products */
 } work;
 
-static double peak; /* operations a second of one thread */
+static double peak, bf16_peak; /* operations a second of one thread; bf16_peak 0: no instructions for it */
 static int threads = 1;
 static const char *isa;
 
@@ -46,37 +47,62 @@ static double median(double *seconds, int count)
     return seconds[count / 2];
 }
 
-static void measure_peak(void)
+static double peak_of(const dlt_gemm_ops *ops)
 {
-    double s[REPEATS], ops = 0;
-    const dlt_simd *simd = dlt_simd_of(dlt_isa_best());
+    double s[REPEATS], done = 0;
     for (int i = 0; i < REPEATS; i++) {
         const int64_t start = dlt_clock_ns();
-        ops = simd->gemm->spin(300000);
+        done = ops->spin(300000);
         s[i] = dlt_seconds_since(start);
     }
-    peak = ops / median(s, REPEATS);
-    printf("peak of one thread: %.1f GFLOP/s (%s)\n", peak * 1e-9, dlt_isa_name(dlt_isa_best()));
+    return done / median(s, REPEATS);
+}
+
+static void measure_peak(void)
+{
+    const dlt_gemm_ops *bf16 = dlt_gemm_bf16_of(dlt_isa_best());
+    peak = peak_of(dlt_simd_of(dlt_isa_best())->gemm);
+    bf16_peak = bf16 != NULL ? peak_of(bf16) : 0;
+    printf("peak of one thread: %.1f GFLOP/s (%s), %.1f GFLOP/s of bfloat16\n", peak * 1e-9, dlt_isa_name(dlt_isa_best()), bf16_peak * 1e-9);
+}
+
+static double peak_for(const work *w)
+{
+    return w->bf16 ? bf16_peak : peak;
 }
 
 /* ---- what is measured ---- */
+
+static dlt_dtype type_of(const work *w)
+{
+    return w->bf16 ? DLT_BF16 : DLT_F32;
+}
+
+/* Products of bfloat16 factors are float32, as graph/pass_precision.c makes them. */
+static dlt_value *as_float(dlt_value *z)
+{
+    if (z != NULL) {
+        z->type = DLT_F32;
+    }
+    return z;
+}
 
 static void product(dlt_builder *b, const void *context)
 {
     const work *w = context;
     const int64_t m = w->n[0], n = w->n[1], k = w->n[2];
-    dlt_value *x = dlt_input(b, "x", DLT_F32, w->trans_a ? DLT_SHAPE(k, m) : DLT_SHAPE(m, k));
-    dlt_value *y = dlt_input(b, "y", DLT_F32, w->trans_b ? DLT_SHAPE(n, k) : DLT_SHAPE(k, n));
-    dlt_output(b, "z", dlt_matmul(b, x, y, w->trans_a, w->trans_b));
+    dlt_value *x = dlt_input(b, "x", type_of(w), w->trans_a ? DLT_SHAPE(k, m) : DLT_SHAPE(m, k));
+    dlt_value *y = dlt_input(b, "y", type_of(w), w->trans_b ? DLT_SHAPE(n, k) : DLT_SHAPE(k, n));
+    dlt_output(b, "z", as_float(dlt_matmul(b, x, y, w->trans_a, w->trans_b)));
 }
 
 static void product_bias_relu(dlt_builder *b, const void *context)
 {
     const work *w = context;
-    dlt_value *x = dlt_input(b, "x", DLT_F32, DLT_SHAPE(w->n[0], w->n[2]));
-    dlt_value *y = dlt_input(b, "y", DLT_F32, DLT_SHAPE(w->n[2], w->n[1]));
+    dlt_value *x = dlt_input(b, "x", type_of(w), DLT_SHAPE(w->n[0], w->n[2]));
+    dlt_value *y = dlt_input(b, "y", type_of(w), DLT_SHAPE(w->n[2], w->n[1]));
     dlt_value *bias = dlt_input(b, "bias", DLT_F32, DLT_SHAPE(w->n[1]));
-    dlt_output(b, "z", dlt_relu(b, dlt_add(b, dlt_matmul(b, x, y, false, false), bias)));
+    dlt_output(b, "z", dlt_relu(b, dlt_add(b, as_float(dlt_matmul(b, x, y, false, false)), bias)));
 }
 
 /* n: batch, size, in, out, kernel, stride; trans_a: dx, trans_b: dw. Operands are made blocked by a layer before and after. */
@@ -194,6 +220,17 @@ static const work all[] = {
     {"gpt mlp dw", product, {384, 1536, 2048}, true, false},
     {"gpt mlp dx", product, {2048, 384, 1536}, false, true},
     {"square 1024", product, {1024, 1024, 1024}, false, false, 40},
+    {"bf16 mlp forward 1", product_bias_relu, {128, 512, 784}, .floor = 35, .bf16 = true},
+    {"bf16 mlp dx 2", product, {128, 512, 512}, .trans_b = true, .bf16 = true},
+    {"bf16 mlp dw 1", product, {784, 512, 128}, .trans_a = true, .bf16 = true},
+    {"bf16 lstm projection", product, {6400, 512, 128}, .bf16 = true},
+    {"bf16 lstm dw", product, {128, 512, 6400}, .trans_a = true, .bf16 = true},
+    {"bf16 gpt qkv", product, {2048, 1152, 384}, .bf16 = true},
+    {"bf16 gpt mlp", product, {2048, 1536, 384}, .floor = 35, .bf16 = true},
+    {"bf16 gpt mlp dw", product, {384, 1536, 2048}, .trans_a = true, .bf16 = true},
+    {"bf16 gpt mlp dx", product, {2048, 384, 1536}, .trans_b = true, .bf16 = true},
+    {"bf16 square 1024", product, {1024, 1024, 1024}, .floor = 35, .bf16 = true},
+    {"bf16 square 2048", product, {2048, 2048, 2048}, .bf16 = true},
     {"conv 3x3/1 64-64 32", convolution, {128, 32, 64, 64, 3, 1}, false, false},
     {"conv 3x3/1 64-64 32 dx", convolution, {128, 32, 64, 64, 3, 1}, true, false},
     {"conv 3x3/1 64-64 32 dw", convolution, {128, 32, 64, 64, 3, 1}, false, true},
@@ -318,7 +355,7 @@ static void measure(const work *w)
     test_program *t = compiled(w, &flops, &bytes);
     const double s = seconds_of(t);
     printf("%-30s %9.1f us %7.1f GFLOP/s %4.0f %% %7.1f GB/s", w->name, s * 1e6, flops / s * 1e-9,
-           100 * flops / s / (peak * threads), bytes / s * 1e-9);
+           100 * flops / s / (peak_for(w) * threads), bytes / s * 1e-9);
     for (int i = 0; i < t->graph->node_count; i++) {
         const dlt_choice *c = t->graph->nodes[i]->choice;
         for (int k = 0; c != NULL && k < c->count; k++) {
@@ -327,7 +364,7 @@ static void measure(const work *w)
             }
         }
     }
-    if (w->build == product || w->build == product_bias_relu) {
+    if (!w->bf16 && (w->build == product || w->build == product_bias_relu)) {
         printf("  (blas %.1f us)", blas_seconds(w) * 1e6);
     }
     printf("\n");
@@ -345,7 +382,7 @@ static bool reaches_floor(const work *w)
     while (share * 100 < w->floor && dlt_seconds_since(start) < SECONDS) {
         const int64_t run = dlt_clock_ns();
         test_run(t);
-        const double now = flops / dlt_seconds_since(run) / peak;
+        const double now = flops / dlt_seconds_since(run) / peak_for(w);
         share = now > share ? now : share;
     }
     const bool reached = share * 100 >= w->floor;
@@ -362,7 +399,7 @@ static int check_floors(void)
         return 77;
     }
     for (size_t i = 0; i < DLT_COUNT(all); i++) {
-        slow += all[i].floor > 0 && !reaches_floor(&all[i]);
+        slow += all[i].floor > 0 && peak_for(&all[i]) > 0 && !reaches_floor(&all[i]);
     }
     return slow > 0;
 }
@@ -378,7 +415,7 @@ int main(int count, char **arguments)
         return check_floors();
     }
     for (size_t i = 0; i < DLT_COUNT(all); i++) {
-        if (strstr(all[i].name, filter) != NULL) {
+        if (strstr(all[i].name, filter) != NULL && peak_for(&all[i]) > 0) {
             measure(&all[i]);
         }
     }

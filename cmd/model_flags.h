@@ -18,7 +18,7 @@ typedef struct dlt_device_flags {
                    "CPU threads; default: one for each processor"),                                          \
         DLT_SWITCH(T, member.pin, "pin", '\0', "bind each thread to a processor"),                           \
         DLT_TEXT(T, member.isa, "isa", '\0', DLT_FLAG_TEXT, "SET",                                           \
-                 "CPU instruction set: plain, avx2 or avx512; default: the best"),                           \
+                 "CPU instruction set: plain, avx2, avx512 or avx512_bf16; default: the best"),              \
         DLT_SWITCH(T, member.reference, "reference", '\0', "use the plain reference kernels")
 
 /** Options of a session with what the flags say. */

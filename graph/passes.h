@@ -15,8 +15,8 @@ dlt_status dlt_pass_dead(const dlt_graph *graph, dlt_graph **out, dlt_diag *diag
 /** Scalars computed from constants become constants; equal computations are done once; copies that only repeat go. */
 dlt_status dlt_pass_fold(const dlt_graph *graph, dlt_graph **out, dlt_diag *diag);
 /**
- * Compute types: `compute` F32 leaves the graph as it is; BF16 and F16 put casts around what may run in them
- * (keras-training.md 12). Refused where the target has no kernels for it.
+ * Compute types: `compute` F32 and F64 leave the graph as it is; with BF16 the products of layers take rounded operands
+ * (graph/pass_precision.c). F16, which needs a loss that is scaled, is refused.
  */
 dlt_status dlt_pass_precision(const dlt_graph *graph, dlt_dtype compute, dlt_pos at, const dlt_target *target,
                               dlt_graph **out, dlt_diag *diag);

@@ -31,6 +31,11 @@ typedef struct dlt_target {
     bool (*epilogue)(void *self, const dlt_node *node, const dlt_expr *expr);
     /** True if a node may combine a reduction with the rest of its program. */
     bool (*reduces)(void *self, const dlt_expr *expr);
+    /**
+     * True if there is a kernel for this product (MATMUL, CONV, RNN, ATTENTION, their gradients) that reads its factors in a type
+     * narrower than float32, as graph/pass_precision.c says: those that are float32 it rounds as it reads them. NULL: none.
+     */
+    bool (*takes)(void *self, const dlt_node *node, dlt_dtype compute);
     /** Chooses a kernel: sets choice, workspace_bytes and the extent of opaque outputs. */
     dlt_status (*select)(void *self, dlt_graph *graph, dlt_node *node, dlt_diag *diag);
 } dlt_target;

@@ -506,6 +506,38 @@ static void put_kernels(const dlt_graph *g, int phase, bool verbose, dlt_buf *ou
     dlt_free(times);
 }
 
+/* Mixed precision: how many products read bfloat16, which is what it gains. */
+static void put_precision(const dlt_engine *e, const dlt_graph *g, dlt_buf *out)
+{
+    int products = 0, low = 0;
+    for (int i = 0; i < g->node_count && e->spec->precision == DLT_PRECISION_MIXED_BF16; i++) {
+        const dlt_node *n = g->nodes[i];
+        bool reads = false;
+        for (int k = 0; k < n->own_inputs; k++) {
+            reads = reads || n->inputs[k]->type == DLT_BF16;
+        }
+        switch (n->op) {
+        case DLT_OP_MATMUL:
+        case DLT_OP_CONV:
+        case DLT_OP_CONV_DX:
+        case DLT_OP_CONV_DW:
+        case DLT_OP_RNN:
+        case DLT_OP_RNN_DX:
+        case DLT_OP_ATTENTION:
+        case DLT_OP_ATTENTION_DX:
+            products++;
+            low += reads;
+            break;
+        default:
+            break;
+        }
+    }
+    if (products > 0) {
+        dlt_buf_printf(out, "precision   mixed_bfloat16: %d of %d products in bfloat16%s\n", low, products,
+                       low == products ? "" : low > 0 ? ", the others as fast as in float32" : ": no faster than float32 here");
+    }
+}
+
 void dlt_plan_report_text(const dlt_engine *e, bool verbose, dlt_buf *out)
 {
     const dlt_compiled *c = &e->programs[e->main];
@@ -515,6 +547,7 @@ void dlt_plan_report_text(const dlt_engine *e, bool verbose, dlt_buf *out)
     put_largest(c, out);
     put_flops(out, "work       ", phases[0].flops + phases[1].flops + phases[2].flops);
     dlt_buf_string(out, " a step\n");
+    put_precision(e, c->graph, out);
     put_layouts(c->graph, out);
     for (int i = 0; i < 3; i++) {
         dlt_buf_printf(out, "%-9s   %d kernels, %d of them fused,", phase_names[i], phases[i].kernels,

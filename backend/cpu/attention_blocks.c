@@ -3,6 +3,8 @@
  *
  * A task's probabilities lie in its thread's scratch, so memory does not grow with queries x keys; the gradient computes them
  * again. With a causal mask, keys behind a block's last query are left out of the products. */
+#include "backend/cpu/attention.h"
+
 #include "backend/cpu/gemm.h"
 #include "backend/cpu/ref.h"
 
@@ -13,6 +15,8 @@ enum { ROOM = DLT_CPU_SCRATCH_BYTES / (int)sizeof(float) - DLT_GEMM_PACK }; /* f
 
 typedef struct prepared {
     const dlt_simd *simd;
+    const dlt_gemm_ops *gemm;
+    dlt_dtype type;        /* of q, k, v and the gradient of o; bfloat16: all factors are rounded, probabilities too */
     int64_t block, blocks; /* queries of a block */
 } prepared;
 
@@ -21,21 +25,34 @@ typedef struct head {
     const dlt_attention_attrs *attrs;
     int64_t queries, keys, depth, value_depth; /* T, S, D, E */
     int64_t heads, row, value_row;             /* floats from row to row of q and k, of v and o */
-    const float *q, *k, *v;                    /* of this head and sample */
+    const dlt_gemm_ops *gemm;
+    dlt_dtype type;
+    const void *q, *k, *v;                     /* of this head and sample */
     const uint8_t *mask;                       /* of this sample's keys, or NULL */
     uint64_t sample, number;                   /* of the dropout draw; the head's number */
     float *pack, *p, *ds, *line;               /* scratch: p and ds (block, S), line (S) */
 } head;
 
+bool dlt_cpu_attention_fits(const dlt_node *n)
+{
+    const int64_t keys = n->inputs[n->op == DLT_OP_ATTENTION ? 2 : 3]->shape.dim[1];
+    return keys * 9 <= ROOM;
+}
+
 static const char *declines(const dlt_cpu_query *query)
 {
     const dlt_node *n = query->node;
     const int first = n->op == DLT_OP_ATTENTION ? 0 : 1;
-    if (n->inputs[first]->type != DLT_F32) {
-        return "needs float32";
+    const dlt_dtype type = n->inputs[0]->type;
+    if (!(type == DLT_F32 || (type == DLT_BF16 && dlt_gemm_bf16_of(query->isa) != NULL))) {
+        return "needs float32, or bfloat16 and instructions for it";
     }
-    const int64_t keys = n->inputs[first + 2]->shape.dim[1];
-    return keys * 9 > ROOM ? "too many keys for a thread's scratch" : NULL;
+    for (int i = 1; i < first + 3; i++) {
+        if (n->inputs[i]->type != type) {
+            return "needs factors of one type";
+        }
+    }
+    return dlt_cpu_attention_fits(n) ? NULL : "too many keys for a thread's scratch";
 }
 
 static bool prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
@@ -50,6 +67,8 @@ static bool prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
     const int64_t queries = q->dim[1], keys = v->dim[1];
     const int64_t most = keys > 0 ? (ROOM - keys) / (2 * keys) : DLT_GEMM_ROWS;
     p->simd = dlt_simd_of(query->isa);
+    p->type = n->inputs[0]->type;
+    p->gemm = p->type == DLT_BF16 ? dlt_gemm_bf16_of(query->isa) : p->simd->gemm;
     p->block = most < DLT_GEMM_ROWS ? most : DLT_GEMM_ROWS;
     p->blocks = (queries + p->block - 1) / p->block;
     schedule->prepared = p;
@@ -65,6 +84,8 @@ static head head_of(const dlt_cpu_call *call, int first, int extra, int64_t b, i
     const prepared *p = call->prepared;
     const dlt_shape *q = &n->inputs[first]->shape, *v = &n->inputs[first + 2]->shape;
     head a = {.simd = p->simd,
+              .gemm = p->gemm,
+              .type = p->type,
               .attrs = n->attrs,
               .queries = q->dim[1],
               .keys = v->dim[1],
@@ -75,9 +96,9 @@ static head head_of(const dlt_cpu_call *call, int first, int extra, int64_t b, i
               .value_row = v->dim[2] * v->dim[3],
               .number = (uint64_t)h,
               .pack = call->scratch};
-    a.q = (const float *)call->in[first] + b * a.queries * a.row + h * a.depth;
-    a.k = (const float *)call->in[first + 1] + b * a.keys * a.row + h * a.depth;
-    a.v = (const float *)call->in[first + 2] + b * a.keys * a.value_row + h * a.value_depth;
+    a.q = dlt_gemm_at(call->in[first], a.type, b * a.queries * a.row + h * a.depth);
+    a.k = dlt_gemm_at(call->in[first + 1], a.type, b * a.keys * a.row + h * a.depth);
+    a.v = dlt_gemm_at(call->in[first + 2], a.type, b * a.keys * a.value_row + h * a.value_depth);
     a.mask = a.attrs->has_mask ? (const uint8_t *)call->in[extra] + b * a.keys : NULL;
     if (a.attrs->dropout > 0) {
         const int at = extra + a.attrs->has_mask;
@@ -95,12 +116,12 @@ static void product(const head *h, dlt_gemm_block g)
     const dlt_gemm_block whole = g;
     for (int64_t i = 0; i < whole.rows; i += DLT_GEMM_ROWS) {
         for (int64_t j = 0; j < whole.cols; j += DLT_GEMM_COLS) {
-            g.a = whole.a + i * g.a_row;
-            g.b = whole.b + j * g.b_col;
+            g.a = dlt_gemm_at(whole.a, whole.a_type, i * g.a_row);
+            g.b = dlt_gemm_at(whole.b, whole.b_type, j * g.b_col);
             g.c = whole.c + i * g.ldc + j;
             g.rows = whole.rows - i < DLT_GEMM_ROWS ? whole.rows - i : DLT_GEMM_ROWS;
             g.cols = whole.cols - j < DLT_GEMM_COLS ? whole.cols - j : DLT_GEMM_COLS;
-            dlt_gemm_run(h->simd->gemm, &g, h->pack);
+            dlt_gemm_run(h->gemm, &g, h->pack);
         }
     }
 }
@@ -157,8 +178,10 @@ static void draw(const head *h, int64_t i, int64_t keys)
 
 static void score(const head *h, int64_t first, int64_t rows, int64_t keys)
 {
-    product(h, (dlt_gemm_block){.a = h->q + first * h->row,
+    product(h, (dlt_gemm_block){.a = dlt_gemm_at(h->q, h->type, first * h->row),
                                 .b = h->k,
+                                .a_type = h->type,
+                                .b_type = h->type,
                                 .c = h->p,
                                 .a_row = h->row,
                                 .a_col = 1,
@@ -194,6 +217,7 @@ static void run_attention(const dlt_cpu_call *call, int phase, int64_t task)
     if (o != NULL) {
         product(&h, (dlt_gemm_block){.a = h.p,
                                      .b = h.v,
+                                     .b_type = h.type,
                                      .c = o + (b * h.queries + first) * h.value_row + number * h.value_depth,
                                      .a_row = h.keys,
                                      .a_col = 1,
@@ -252,7 +276,7 @@ static void run_attention_dx(const dlt_cpu_call *call, int phase, int64_t task)
     const int64_t heads = call->node->inputs[1]->shape.dim[2], b = task / heads, number = task % heads;
     const head h = head_of(call, 1, 6, b, number);
     const int64_t at = number * h.depth, value_at = number * h.value_depth;
-    const float *dout = (const float *)call->in[0] + b * h.queries * h.value_row + value_at;
+    const void *dout = dlt_gemm_at(call->in[0], h.type, b * h.queries * h.value_row + value_at);
     float *dq = call->out[0], *dk = call->out[1], *dv = call->out[2];
     (void)phase;
     dq = dq != NULL ? dq + b * h.queries * h.row + at : NULL;
@@ -263,10 +287,12 @@ static void run_attention_dx(const dlt_cpu_call *call, int phase, int64_t task)
     for (int64_t first = 0; first < h.queries; first += prep->block) {
         const int64_t rows = h.queries - first < prep->block ? h.queries - first : prep->block;
         const int64_t keys = keys_up_to(&h, first + rows);
-        const float *o = dout + first * h.value_row;
+        const void *o = dlt_gemm_at(dout, h.type, first * h.value_row);
         score(&h, first, rows, keys);
         product(&h, (dlt_gemm_block){.a = o,
                                      .b = h.v,
+                                     .a_type = h.type,
+                                     .b_type = h.type,
                                      .c = h.ds,
                                      .a_row = h.value_row,
                                      .a_col = 1,
@@ -280,6 +306,7 @@ static void run_attention_dx(const dlt_cpu_call *call, int phase, int64_t task)
         if (dv != NULL) {
             product(&h, (dlt_gemm_block){.a = h.p,
                                          .b = o,
+                                         .b_type = h.type,
                                          .c = dv,
                                          .a_row = 1,
                                          .a_col = h.keys,
@@ -294,6 +321,7 @@ static void run_attention_dx(const dlt_cpu_call *call, int phase, int64_t task)
         if (dq != NULL) {
             product(&h, (dlt_gemm_block){.a = h.ds,
                                          .b = h.k,
+                                         .b_type = h.type,
                                          .c = dq + first * h.row,
                                          .a_row = h.keys,
                                          .a_col = 1,
@@ -306,7 +334,8 @@ static void run_attention_dx(const dlt_cpu_call *call, int phase, int64_t task)
         }
         if (dk != NULL) {
             product(&h, (dlt_gemm_block){.a = h.ds,
-                                         .b = h.q + first * h.row,
+                                         .b = dlt_gemm_at(h.q, h.type, first * h.row),
+                                         .b_type = h.type,
                                          .c = dk,
                                          .a_row = 1,
                                          .a_col = h.keys,

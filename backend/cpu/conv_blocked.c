@@ -620,7 +620,7 @@ static void run_dw(const dlt_cpu_call *call, int phase, int64_t task)
 /* Share of the peak that the inner loops reach, roughly. */
 static double cost(const dlt_cpu_query *query)
 {
-    static const double rate[] = {16e9, 80e9, 95e9};
+    static const double rate[] = {16e9, 80e9, 95e9, 95e9};
     return dlt_node_flops(query->node) / rate[query->isa] + 2e-6;
 }
 

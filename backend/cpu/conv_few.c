@@ -111,7 +111,7 @@ static const char *declines(const dlt_cpu_query *query)
 
 static double cost(const dlt_cpu_query *query)
 {
-    static const double rate[] = {14e9, 70e9, 80e9};
+    static const double rate[] = {14e9, 70e9, 80e9, 80e9};
     const dlt_conv_geometry g = geometry_of(query->node);
     const int64_t blocks = dlt_divide_up(g.out_channels, BLOCK);
     const bool dx = query->node->op == DLT_OP_CONV_DX;

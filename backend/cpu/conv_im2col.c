@@ -39,7 +39,7 @@ static const char *declines(const dlt_cpu_query *query)
 /* The product, in whole vectors, and the copies: an element for each cell of each window, in runs of a pixel's channels. */
 static double cost(const dlt_cpu_query *query)
 {
-    static const double rate[] = {14e9, 60e9, 70e9}, lanes[] = {4, 8, 16};
+    static const double rate[] = {14e9, 60e9, 70e9, 70e9}, lanes[] = {4, 8, 16, 16};
     const dlt_node *n = query->node;
     const dlt_shape *y = n->op == DLT_OP_CONV      ? &n->outputs[0]->shape
                          : n->op == DLT_OP_CONV_DX ? &n->inputs[0]->shape

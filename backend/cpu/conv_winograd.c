@@ -132,7 +132,7 @@ static const char *declines(const dlt_cpu_query *query)
  * that is won is not worth the digit that the transforms lose. */
 static double cost(const dlt_cpu_query *query)
 {
-    static const double rate[] = {14e9, 70e9, 90e9}, transform[] = {400e-9, 130e-9, 70e-9};
+    static const double rate[] = {14e9, 70e9, 90e9, 90e9}, transform[] = {400e-9, 130e-9, 70e-9, 70e-9};
     const prepared p = sizes_of(query->node);
     const double tiles = (double)(p.strips * p.tiles_wide), in = (double)p.in_blocks, out = (double)p.out_blocks;
     const double seconds = 2.0 * POINTS * tiles * in * out * BLOCK * BLOCK / rate[query->isa] + tiles * (in + out) * transform[query->isa] +

@@ -94,12 +94,12 @@ static dlt_status open_cpu(const dlt_device_options *options, dlt_device **out, 
     const char *asked = options->isa != NULL ? options->isa : getenv("DLTRAIN_ISA");
     if (asked != NULL) {
         int wanted = -1;
-        for (int i = DLT_ISA_PLAIN; i <= DLT_ISA_AVX512; i++) {
+        for (int i = DLT_ISA_PLAIN; i <= DLT_ISA_AVX512_BF16; i++) {
             wanted = strcmp(asked, dlt_isa_name((dlt_isa)i)) == 0 ? i : wanted;
         }
         if (wanted < 0 || wanted > (int)isa) {
             return dlt_fail(diag, DLT_E_CONFIG, (dlt_pos){0}, "instruction set '%s': %s; this machine's best is %s", asked,
-                            wanted < 0 ? "not one of plain, avx2, avx512" : "this machine does not have it",
+                            wanted < 0 ? "not one of plain, avx2, avx512, avx512_bf16" : "this machine does not have it",
                             dlt_isa_name(isa));
         }
         isa = (dlt_isa)wanted;
@@ -210,6 +210,9 @@ static void doctor(const dlt_device *device, dlt_buf *out)
 {
     dlt_buf_printf(out, "cpu        %d threads, %s (best here: %s)\n", dlt_pool_size(device->pool),
                    dlt_isa_name(device->target.isa), dlt_isa_name(dlt_isa_best()));
+    dlt_buf_printf(out, "bfloat16   %s\n", dlt_gemm_bf16_of(device->target.isa) != NULL
+                                               ? "products by AVX512-BF16 (precision: mixed_bfloat16)"
+                                               : "no instructions for it: precision: mixed_bfloat16 works, but is no faster than float32");
     const int parallel = openblas_get_parallel();
     const char *forced = getenv("OPENBLAS_CORETYPE");
     const char *config = openblas_get_config();

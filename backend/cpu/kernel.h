@@ -13,7 +13,8 @@
 
 enum { DLT_CPU_MAX_PHASES = 4, DLT_CPU_SCRATCH_BYTES = 1280 << 10 };
 
-typedef enum dlt_isa { DLT_ISA_PLAIN, DLT_ISA_AVX2, DLT_ISA_AVX512 } dlt_isa;
+/** AVX512_BF16 is AVX512 with products of bfloat16 numbers. */
+typedef enum dlt_isa { DLT_ISA_PLAIN, DLT_ISA_AVX2, DLT_ISA_AVX512, DLT_ISA_AVX512_BF16 } dlt_isa;
 const char *dlt_isa_name(dlt_isa isa);
 /** The best instruction set of this machine. */
 dlt_isa dlt_isa_best(void);

@@ -24,13 +24,14 @@ typedef struct shape {
 
 typedef struct prepared {
     shape s;
-    dlt_dtype type;
+    dlt_dtype type, a_type, b_type; /* of the operands of gemm_openblas; of gemm_packed and gemm_bf16 */
     const dlt_simd *simd;
     const dlt_gemm_ops *ops;
     dlt_gemm_grid grid;
     const dlt_tiles *epilogue; /* NULL: none */
     int64_t join_rows;         /* split depth: rows of a task of the last phase */
     int64_t panels, pack_tasks; /* large products: of A, packed as a whole in phase 0; else 0 */
+    int64_t steps;             /* of the whole depth */
     int64_t sums_at;           /* floats: where partial results begin in the workspace, behind A */
 } prepared;
 
@@ -82,6 +83,23 @@ static const char *packed_declines(const dlt_cpu_query *query)
     return decline_type(query, false);
 }
 
+/* Operands of float32 and bfloat16: all are multiplied as bfloat16. */
+static const char *bf16_declines(const dlt_cpu_query *query)
+{
+    const dlt_node *n = query->node;
+    const dlt_dtype a = n->inputs[0]->type, b = n->inputs[1]->type;
+    if (!(a == DLT_BF16 || b == DLT_BF16) || !(a == DLT_BF16 || a == DLT_F32) || !(b == DLT_BF16 || b == DLT_F32)) {
+        return "needs an operand of bfloat16";
+    }
+    if (dlt_gemm_bf16_of(query->isa) == NULL) {
+        return "needs AVX512-BF16";
+    }
+    if (n->epilogue != NULL) {
+        return n->epilogue->compute != DLT_F32 ? "the epilogue computes in another type" : dlt_tiles_decline(n, n->epilogue, true);
+    }
+    return n->outputs[0]->type != DLT_F32 ? "the result has another type" : NULL;
+}
+
 static double packed_cost(const dlt_cpu_query *query)
 {
     const shape s = shape_of(query->node);
@@ -106,8 +124,10 @@ static bool packed_prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedul
     }
     p->s = shape_of(query->node);
     p->type = DLT_F32;
+    p->a_type = query->node->inputs[0]->type;
+    p->b_type = query->node->inputs[1]->type;
     p->simd = dlt_simd_of(query->isa);
-    p->ops = p->simd->gemm;
+    p->ops = p->a_type == DLT_BF16 || p->b_type == DLT_BF16 ? dlt_gemm_bf16_of(query->isa) : p->simd->gemm;
     p->grid = dlt_gemm_cut(p->ops, p->s.rows, p->s.cols, p->s.depth, p->s.batch);
     schedule->prepared = p;
     if (p->s.rows == 0 || p->s.cols == 0) { /* an empty result */
@@ -119,8 +139,9 @@ static bool packed_prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedul
         enum { PACK_ELEMENTS = 65536 }; /* of a task */
         p->grid = large;
         p->panels = dlt_divide_up(p->s.rows, p->ops->mr);
-        p->pack_tasks = dlt_divide_up(p->panels, dlt_divide_up(PACK_ELEMENTS, p->s.depth * p->ops->mr));
-        p->sums_at = p->panels * p->ops->mr * p->s.depth;
+        p->steps = dlt_gemm_steps(p->ops, p->s.depth);
+        p->pack_tasks = dlt_divide_up(p->panels, dlt_divide_up(PACK_ELEMENTS, p->steps * p->ops->mr));
+        p->sums_at = p->panels * p->ops->mr * p->steps;
         schedule->tasks[schedule->phases++] = p->pack_tasks;
     }
     schedule->tasks[schedule->phases++] = p->s.batch * p->grid.row_blocks * p->grid.col_blocks * p->grid.splits;
@@ -172,19 +193,10 @@ static int64_t panel_row(const prepared *p, int64_t panel)
 static void pack_panels(const dlt_cpu_call *call, const prepared *p, int64_t task)
 {
     const shape *s = &p->s;
-    const float *a = call->in[0];
     for (int64_t i = p->panels * task / p->pack_tasks; i < p->panels * (task + 1) / p->pack_tasks; i++) {
         const int64_t first = panel_row(p, i), count = panel_row(p, i + 1) - first;
-        float *to = (float *)call->workspace + i * p->ops->mr * s->depth;
-        if (s->a_row == 1) {
-            p->ops->pack_columns(to, a + first, s->a_col, count, s->depth);
-        } else {
-            const float *rows[32];
-            for (int64_t k = 0; k < count; k++) {
-                rows[k] = a + (first + k) * s->a_row;
-            }
-            p->ops->pack_rows(to, rows, count, s->depth);
-        }
+        dlt_gemm_pack_a(p->ops, (float *)call->workspace + i * p->ops->mr * p->steps, dlt_gemm_at(call->in[0], p->a_type, first * s->a_row),
+                        p->a_type, s->a_row, s->a_col, count, s->depth);
     }
 }
 
@@ -202,14 +214,16 @@ static void run_large(const dlt_cpu_call *call, const prepared *p, int64_t task)
     const bool in_scratch = p->epilogue != NULL && g->splits == 1;
     float *pack = call->scratch, *sums = (float *)call->workspace + p->sums_at + split * s->rows * s->cols;
     float *c = in_scratch ? scratch_block(call) : (g->splits > 1 ? sums : (float *)call->out[0]) + row * s->cols + column;
-    const int64_t ldc = in_scratch ? cols : s->cols, chunks = dlt_divide_up(whole, DLT_GEMM_DEPTH);
+    const int64_t ldc = in_scratch ? cols : s->cols, chunks = dlt_gemm_chunks(p->ops, whole);
     for (int64_t k = 0; k < chunks && cols > 0; k++) {
-        const int64_t l = start + whole * k / chunks, depth = start + whole * (k + 1) / chunks - l;
-        p->ops->pack_b(pack, (const float *)call->in[1] + l * s->b_row + column * s->b_col, s->b_row, s->b_col, depth, cols);
+        const dlt_gemm_chunk ch = dlt_gemm_chunk_at(p->ops, whole, k);
+        const int64_t l = start + ch.first;
+        dlt_gemm_pack_b(p->ops, pack, dlt_gemm_at(call->in[1], p->b_type, l * s->b_row + column * s->b_col), p->b_type, s->b_row, s->b_col,
+                        ch.depth, cols);
         for (int64_t i = panel; i < end_panel; i++) {
             const int64_t first = panel_row(p, i);
-            p->ops->panel((const float *)call->workspace + (i * s->depth + l) * p->ops->mr, p->ops->mr, panel_row(p, i + 1) - first, pack, p->ops->nr,
-                          depth * p->ops->nr, depth, c + (first - row) * ldc, ldc, cols, k > 0);
+            p->ops->panel((const float *)call->workspace + (i * p->steps + l / p->ops->deep) * p->ops->mr, p->ops->mr, panel_row(p, i + 1) - first,
+                          pack, p->ops->nr, ch.steps * p->ops->nr, ch.steps, c + (first - row) * ldc, ldc, cols, k > 0);
         }
     }
     if (in_scratch && rows > 0 && cols > 0) {
@@ -250,8 +264,10 @@ static void packed_run(const dlt_cpu_call *call, int phase, int64_t task)
     const int64_t end_column = dlt_gemm_edge(s->cols, g->col_blocks, col_block + 1, p->ops->nr);
     const int64_t l = split * g->split_depth, depth = s->depth - l < g->split_depth ? s->depth - l : g->split_depth;
     const bool in_scratch = p->epilogue != NULL && g->splits == 1;
-    dlt_gemm_block block = {.a = (const float *)call->in[0] + one * s->a_step + row * s->a_row + l * s->a_col,
-                            .b = (const float *)call->in[1] + one * s->b_step + l * s->b_row + column * s->b_col,
+    dlt_gemm_block block = {.a = dlt_gemm_at(call->in[0], p->a_type, one * s->a_step + row * s->a_row + l * s->a_col),
+                            .b = dlt_gemm_at(call->in[1], p->b_type, one * s->b_step + l * s->b_row + column * s->b_col),
+                            .a_type = p->a_type,
+                            .b_type = p->b_type,
                             .a_row = s->a_row,
                             .a_col = s->a_col,
                             .b_row = s->b_row,
@@ -280,6 +296,9 @@ const dlt_cpu_kernel dlt_cpu_gemm_packed = {.name = "gemm_packed",
                                             .prepare = packed_prepare,
                                             .run = packed_run};
 
+const dlt_cpu_kernel dlt_cpu_gemm_bf16 = {
+    .name = "gemm_bf16", .op = DLT_OP_MATMUL, .declines = bf16_declines, .prepare = packed_prepare, .run = packed_run};
+
 /* ---- OpenBLAS ----
  *
  * The serial build that Debian ships is not safe to call from several threads at once, though it locks its allocator: of
@@ -302,7 +321,7 @@ static const char *blas_declines(const dlt_cpu_query *query)
 static double blas_cost(const dlt_cpu_query *query)
 {
     /* Measured on a 3.7 GHz Zen 4 (bench/bench_kernels.c): rate on large tiles, and what a call costs. */
-    static const double rate[] = {90e9, 90e9, 90e9};
+    static const double rate[] = {90e9, 90e9, 90e9, 90e9};
     const shape s = shape_of(query->node);
     const double m = (double)s.rows, n = (double)s.cols, k = (double)s.depth;
     const double tiles = (double)(dlt_divide_up(s.rows, BLAS_TILE) * dlt_divide_up(s.cols, BLAS_TILE));

@@ -166,6 +166,17 @@ void *dlt_ref_epilogue_target(const dlt_cpu_call *call);
 /** Runs a task of a phase of the epilogue, counted from 0. */
 void dlt_ref_epilogue_run(const dlt_cpu_call *call, int phase, int64_t task);
 
+/** Type of a product's result, before an epilogue. */
+dlt_dtype dlt_ref_result_type(const dlt_node *node);
+/** True for a product that reads a factor in bfloat16: then it rounds the other one, and its result is float32. */
+bool dlt_ref_rounds(const dlt_node *node);
+/** A factor of a product; rounds: to the nearest bfloat16. */
+DLT_REF_INLINE double dlt_ref_factor(const void *at, dlt_dtype type, bool rounds, int64_t i)
+{
+    const double x = dlt_ref_get(at, type, i);
+    return rounds && type == DLT_F32 ? (double)dlt_bf16_to_float(dlt_float_to_bf16((float)x)) : x;
+}
+
 /** NULL if all real operands and results have one type, else the reason to decline. */
 const char *dlt_ref_needs_one_type(const dlt_cpu_query *query);
 

@@ -271,17 +271,29 @@ typedef struct epilogue {
     int64_t result_bytes; /* of the product, at the start of workspace; the program's own comes behind */
 } epilogue;
 
+dlt_dtype dlt_ref_result_type(const dlt_node *n)
+{
+    return n->epilogue != NULL ? n->epilogue->compute : n->outputs[0]->type;
+}
+
+bool dlt_ref_rounds(const dlt_node *n)
+{
+    const dlt_dtype a = n->inputs[0]->type, b = n->inputs[1]->type;
+    return (a == DLT_BF16 || b == DLT_BF16) && (a == DLT_BF16 || a == DLT_F32) && (b == DLT_BF16 || b == DLT_F32) &&
+           dlt_ref_result_type(n) == DLT_F32;
+}
+
 const char *dlt_ref_epilogue_declines(const dlt_cpu_query *query)
 {
     const dlt_node *n = query->node;
-    const char *reason = dlt_ref_needs_one_type(query);
+    const char *reason = dlt_ref_rounds(n) ? NULL : dlt_ref_needs_one_type(query);
     return reason != NULL || n->epilogue == NULL ? reason : dlt_ref_program_declines(n, n->epilogue);
 }
 
 bool dlt_ref_epilogue_prepare(const dlt_cpu_query *query, const dlt_shape *result, dlt_cpu_schedule *schedule)
 {
     const dlt_node *n = query->node;
-    const dlt_dtype type = n->inputs[0]->type;
+    const dlt_dtype type = dlt_ref_result_type(n);
     if (n->epilogue == NULL) {
         return true;
     }

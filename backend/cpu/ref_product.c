@@ -49,7 +49,8 @@ static bool prepare_matmul(const dlt_cpu_query *query, dlt_cpu_schedule *schedul
     return dlt_ref_epilogue_prepare(query, &result, schedule);
 }
 
-DLT_REF_INLINE void matmul(const dlt_cpu_call *call, void *y, int64_t task, const dlt_dtype type)
+DLT_REF_INLINE void matmul_of(const dlt_cpu_call *call, void *y, int64_t task, const dlt_dtype a_type, const dlt_dtype b_type,
+                              const dlt_dtype y_type, const bool rounds)
 {
     const product p = product_of(call->node);
     const void *a = call->in[0], *b = call->in[1];
@@ -63,29 +64,37 @@ DLT_REF_INLINE void matmul(const dlt_cpu_call *call, void *y, int64_t task, cons
             if (p.trans_b) {
                 for (int64_t j = 0; j < count; j++) {
                     for (int64_t k = 0; k < p.k; k++) {
-                        const double x = dlt_ref_get(a, type, from_a + (p.trans_a ? k * p.m + i : i * p.k + k));
-                        sums[j] += x * dlt_ref_get(b, type, from_b + (first + j) * p.k + k);
+                        const double x = dlt_ref_factor(a, a_type, rounds, from_a + (p.trans_a ? k * p.m + i : i * p.k + k));
+                        sums[j] += x * dlt_ref_factor(b, b_type, rounds, from_b + (first + j) * p.k + k);
                     }
                 }
             } else {
                 for (int64_t k = 0; k < p.k; k++) {
-                    const double x = dlt_ref_get(a, type, from_a + (p.trans_a ? k * p.m + i : i * p.k + k));
+                    const double x = dlt_ref_factor(a, a_type, rounds, from_a + (p.trans_a ? k * p.m + i : i * p.k + k));
                     for (int64_t j = 0; j < count; j++) {
-                        sums[j] += x * dlt_ref_get(b, type, from_b + k * p.n + first + j);
+                        sums[j] += x * dlt_ref_factor(b, b_type, rounds, from_b + k * p.n + first + j);
                     }
                 }
             }
             for (int64_t j = 0; j < count; j++) {
-                dlt_ref_put(y, type, row * p.n + first + j, sums[j]);
+                dlt_ref_put(y, y_type, row * p.n + first + j, sums[j]);
             }
         }
     }
 }
 
+DLT_REF_INLINE void matmul(const dlt_cpu_call *call, void *y, int64_t task, const dlt_dtype type)
+{
+    matmul_of(call, y, task, type, type, type, false);
+}
+
 static void run_matmul(const dlt_cpu_call *call, int phase, int64_t task)
 {
-    if (phase == 0) {
-        DLT_REF_BY_TYPE(matmul, call->node->inputs[0]->type, call, dlt_ref_epilogue_target(call), task);
+    const dlt_node *n = call->node;
+    if (phase == 0 && dlt_ref_rounds(n)) {
+        matmul_of(call, dlt_ref_epilogue_target(call), task, n->inputs[0]->type, n->inputs[1]->type, DLT_F32, true);
+    } else if (phase == 0) {
+        DLT_REF_BY_TYPE(matmul, n->inputs[0]->type, call, dlt_ref_epilogue_target(call), task);
     } else {
         dlt_ref_epilogue_run(call, phase - 1, task);
     }

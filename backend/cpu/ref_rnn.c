@@ -72,7 +72,7 @@ static const char *declines(const dlt_cpu_query *query)
     if (body->real != x->type || body->inputs[0]->shape.dim[0] != x->shape.dim[0]) {
         return "the step body was built for another batch or type";
     }
-    return NULL;
+    return dlt_ref_needs_one_type(query);
 }
 
 /* Which step of x is processed at t. */

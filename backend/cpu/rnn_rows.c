@@ -1,4 +1,4 @@
-/* backend/cpu/rnn_rows.c: LSTM, GRU (reset after the product) and simple recurrence in float32. rnn_rows.h says how. */
+/* backend/cpu/rnn_rows.c: LSTM, GRU (reset after the product) and simple recurrence, in float32 but for the factors of products. rnn_rows.h says how. */
 #include "backend/cpu/rnn_rows.h"
 
 #include "backend/cpu/ref.h"
@@ -37,6 +37,7 @@ dlt_rnn_shape dlt_rnn_of(const dlt_node *n, int first, dlt_isa isa)
     r.mask = attrs->has_mask ? at++ : -1;
     r.initial = attrs->has_initial ? at : -1;
     r.inputs = at + (attrs->has_initial ? attrs->body.states : 0);
+    r.gemm = n->inputs[first + r.recurrent]->type == DLT_BF16 ? dlt_gemm_bf16_of(isa) : r.simd->gemm;
     r.group = r.units * r.width <= NEAR_FLOATS ? GROUP : GROUP_FAR;
     return r;
 }
@@ -70,6 +71,10 @@ const char *dlt_rnn_declines(const dlt_cpu_query *query)
     if (!named(a->activation, "tanh") || (a->cell != DLT_RNN_SIMPLE && !named(a->recurrent_activation, "sigmoid"))) {
         return "needs tanh and sigmoid";
     }
+    const dlt_dtype type = n->inputs[x + 1 + (int)a->has_kernel + (int)a->has_bias]->type;
+    if (!(type == DLT_F32 || (type == DLT_BF16 && dlt_gemm_bf16_of(query->isa) != NULL))) {
+        return "needs a recurrent kernel of float32, or bfloat16 and instructions for it";
+    }
     return NULL;
 }
 
@@ -77,7 +82,7 @@ dlt_rnn_matrix dlt_rnn_matrix_at(const dlt_gemm_ops *gemm, int64_t depth, int64_
 {
     const dlt_rnn_matrix m = {
         .depth = depth, .cols = cols, .at = *at, .tasks = dlt_divide_up(depth, DEPTH) * dlt_divide_up(cols, STRIP)};
-    *at += dlt_divide_up(cols, gemm->nr) * gemm->nr * depth;
+    *at += dlt_divide_up(cols, gemm->nr) * gemm->nr * dlt_gemm_steps(gemm, depth);
     return m;
 }
 
@@ -85,14 +90,15 @@ dlt_rnn_matrix dlt_rnn_matrix_at(const dlt_gemm_ops *gemm, int64_t depth, int64_
 static int64_t packed_place(const dlt_gemm_ops *gemm, const dlt_rnn_matrix *m, int64_t l, int64_t first)
 {
     const int64_t wide = dlt_divide_up(m->cols, gemm->nr) * gemm->nr;
-    return m->at + l * wide + first * dlt_rnn_least(DEPTH, m->depth - l);
+    return m->at + dlt_gemm_steps(gemm, l) * wide + first * dlt_gemm_steps(gemm, dlt_rnn_least(DEPTH, m->depth - l));
 }
 
-void dlt_rnn_pack(const dlt_gemm_ops *gemm, const dlt_rnn_matrix *m, float *work, const float *from, int64_t row, int64_t col, int64_t task)
+void dlt_rnn_pack(const dlt_gemm_ops *gemm, const dlt_rnn_matrix *m, float *work, const void *from, dlt_dtype type, int64_t row, int64_t col,
+                  int64_t task)
 {
     const int64_t strips = dlt_divide_up(m->cols, STRIP), l = task / strips * DEPTH, first = task % strips * STRIP;
-    gemm->pack_b(work + packed_place(gemm, m, l, first), from + l * row + first * col, row, col, dlt_rnn_least(DEPTH, m->depth - l),
-                 dlt_rnn_least(STRIP, m->cols - first));
+    dlt_gemm_pack_b(gemm, work + packed_place(gemm, m, l, first), dlt_gemm_at(from, type, l * row + first * col), type, row, col,
+                    dlt_rnn_least(DEPTH, m->depth - l), dlt_rnn_least(STRIP, m->cols - first));
 }
 
 void dlt_rnn_times(const dlt_gemm_ops *gemm, const float *a, int64_t a_row, int64_t rows, const dlt_rnn_matrix *m, const float *work,
@@ -100,7 +106,7 @@ void dlt_rnn_times(const dlt_gemm_ops *gemm, const float *a, int64_t a_row, int6
 {
     const int64_t panels = dlt_divide_up(rows, gemm->mr);
     for (int64_t l = 0; l < m->depth; l += DEPTH) {
-        const int64_t depth = dlt_rnn_least(DEPTH, m->depth - l);
+        const int64_t depth = dlt_rnn_least(DEPTH, m->depth - l), steps = dlt_gemm_steps(gemm, depth);
         for (int64_t p = 0; p < panels; p++) {
             const int64_t row = rows * p / panels, count = rows * (p + 1) / panels - row;
             const float *at[32];
@@ -108,7 +114,7 @@ void dlt_rnn_times(const dlt_gemm_ops *gemm, const float *a, int64_t a_row, int6
                 at[i] = a + (row + i) * a_row + l;
             }
             gemm->pack_rows(pack, at, count, depth);
-            gemm->panel(pack, gemm->mr, count, work + packed_place(gemm, m, l, first), gemm->nr, depth * gemm->nr, depth, c + row * c_row,
+            gemm->panel(pack, gemm->mr, count, work + packed_place(gemm, m, l, first), gemm->nr, steps * gemm->nr, steps, c + row * c_row,
                         c_row, cols, add || l > 0);
         }
     }
@@ -180,7 +186,7 @@ static bool prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
     }
     p->r = dlt_rnn_of(query->node, 0, query->isa);
     dlt_rnn_shape *r = &p->r;
-    const dlt_gemm_ops *gemm = r->simd->gemm;
+    const dlt_gemm_ops *gemm = r->gemm;
     int64_t at = 0;
     p->kernel = dlt_rnn_matrix_at(gemm, r->channels, r->kernel >= 0 ? r->width : 0, &at);
     p->recurrent = dlt_rnn_matrix_at(gemm, r->units, r->gru ? 2 * r->units : r->width, &at);
@@ -211,14 +217,16 @@ static float *saved_of(const dlt_cpu_call *call, const prepared *p)
 static void pack(const dlt_cpu_call *call, const prepared *p, int64_t task)
 {
     const dlt_rnn_shape *r = &p->r;
-    const dlt_gemm_ops *gemm = r->simd->gemm;
-    const float *recurrent = call->in[r->recurrent];
+    const dlt_gemm_ops *gemm = r->gemm;
+    const void *recurrent = call->in[r->recurrent];
+    const dlt_dtype type = call->node->inputs[r->recurrent]->type;
     if (task < p->kernel.tasks) {
-        dlt_rnn_pack(gemm, &p->kernel, call->workspace, call->in[r->kernel], r->width, 1, task);
+        dlt_rnn_pack(gemm, &p->kernel, call->workspace, call->in[r->kernel], DLT_F32, r->width, 1, task);
     } else if ((task -= p->kernel.tasks) < p->recurrent.tasks) {
-        dlt_rnn_pack(gemm, &p->recurrent, call->workspace, recurrent, r->width, 1, task);
+        dlt_rnn_pack(gemm, &p->recurrent, call->workspace, recurrent, type, r->width, 1, task);
     } else {
-        dlt_rnn_pack(gemm, &p->fresh, call->workspace, recurrent + 2 * r->units, r->width, 1, task - p->recurrent.tasks);
+        dlt_rnn_pack(gemm, &p->fresh, call->workspace, dlt_gemm_at(recurrent, type, 2 * r->units), type, r->width, 1,
+                     task - p->recurrent.tasks);
     }
 }
 
@@ -249,7 +257,7 @@ static void project(const dlt_cpu_call *call, const prepared *p, int64_t task)
         }
     }
     if (r->kernel >= 0) {
-        dlt_rnn_times(r->simd->gemm, x, k.x_step * r->channels, k.rows, &p->kernel, call->workspace, k.first_col, k.cols, z,
+        dlt_rnn_times(r->gemm, x, k.x_step * r->channels, k.rows, &p->kernel, call->workspace, k.first_col, k.cols, z,
                       k.z_step * r->width, true, call->scratch);
     }
 }
@@ -258,7 +266,7 @@ static void project(const dlt_cpu_call *call, const prepared *p, int64_t task)
 static void run_group(const dlt_cpu_call *call, const prepared *p, int64_t task)
 {
     const dlt_rnn_shape *r = &p->r;
-    const dlt_gemm_ops *gemm = r->simd->gemm;
+    const dlt_gemm_ops *gemm = r->gemm;
     const dlt_rnn_ops *cell = r->simd->rnn;
     const int64_t first = task * r->group, rows = dlt_rnn_least(r->group, r->batch - first), u = r->units;
     const int64_t advance = p->saves ? r->batch * u : 0;

@@ -14,6 +14,7 @@
 typedef struct dlt_rnn_shape {
     const dlt_rnn_attrs *attrs;
     const dlt_simd *simd;
+    const dlt_gemm_ops *gemm; /* of all products; a recurrent kernel of bfloat16 says that they round their factors */
     int64_t batch, steps, channels, units, width; /* B, T, C, U, G U */
     int kernel, bias, recurrent, recurrent_bias, mask, initial, inputs; /* places among the operands of RNN; -1: not there */
     bool lstm, gru;
@@ -53,8 +54,9 @@ typedef struct dlt_rnn_matrix {
 
 /** Lays one out at *at, which moves behind it. */
 dlt_rnn_matrix dlt_rnn_matrix_at(const dlt_gemm_ops *gemm, int64_t depth, int64_t cols, int64_t *at);
-/** Task of packing the matrix whose element (l, j) is from[l * row + j * col]. */
-void dlt_rnn_pack(const dlt_gemm_ops *gemm, const dlt_rnn_matrix *m, float *work, const float *from, int64_t row, int64_t col, int64_t task);
+/** Task of packing the matrix whose element (l, j) is from[l * row + j * col], of float32 or bfloat16. */
+void dlt_rnn_pack(const dlt_gemm_ops *gemm, const dlt_rnn_matrix *m, float *work, const void *from, dlt_dtype type, int64_t row, int64_t col,
+                  int64_t task);
 /** c[rows x cols] (+)= a times columns [first, first + cols) of the matrix; rows of a and c lie *_row apart. first: a multiple of gemm->nr. pack: scratch. */
 void dlt_rnn_times(const dlt_gemm_ops *gemm, const float *a, int64_t a_row, int64_t rows, const dlt_rnn_matrix *m, const float *work,
                    int64_t first, int64_t cols, float *c, int64_t c_row, bool add, float *pack);

@@ -1,4 +1,4 @@
-/* backend/cpu/rnn_rows_dx.c: gradient of LSTM, GRU (reset after the product) and simple recurrence in float32. rnn_rows.h says how.
+/* backend/cpu/rnn_rows_dx.c: gradient of LSTM, GRU (reset after the product) and simple recurrence, in float32 but for the factors of products. rnn_rows.h says how.
  *
  * Phases: pack the transposed kernels, and x and h as the products for the weights' gradients want them (rows of x that are masked as 0: what
  * stands in padding must not reach a gradient); back through the steps by groups of rows, which gives dz, the gradient of all
@@ -21,6 +21,8 @@ enum {
 typedef struct prepared {
     dlt_rnn_shape r;
     int first;                /* operand of the node that is x */
+    const dlt_gemm_ops *weights; /* of the products for the weights' gradients. Pairs of rows of x and h are made within a step: with an odd
+                                  * batch, or rows that are masked one by one, they are multiplied as float32 */
     int64_t dz_width;         /* of a row of dz */
     dlt_rnn_matrix kernel;    /* transposed, as the next two; no columns: x was projected already */
     dlt_rnn_matrix recurrent; /* GRU: of update and reset gate */
@@ -42,25 +44,26 @@ static bool prepare(const dlt_cpu_query *query, dlt_cpu_schedule *schedule)
     p->first = (int)attrs->has_dy + (int)attrs->has_dlast;
     p->r = dlt_rnn_of(query->node, p->first, query->isa);
     dlt_rnn_shape *r = &p->r;
-    const dlt_gemm_ops *gemm = r->simd->gemm;
+    const dlt_gemm_ops *gemm = r->gemm;
     const int64_t u = r->units, rows = r->steps * r->batch;
     int64_t at = 0;
+    p->weights = r->batch % gemm->deep == 0 && r->mask < 0 ? gemm : r->simd->gemm;
     dlt_rnn_lay_out(r, true);
     p->dz_width = r->gru ? 4 * u : r->width;
     p->kernel = dlt_rnn_matrix_at(gemm, r->width, r->kernel >= 0 ? r->channels : 0, &at);
     p->recurrent = dlt_rnn_matrix_at(gemm, r->gru ? 2 * u : r->width, u, &at);
     p->fresh = dlt_rnn_matrix_at(gemm, u, r->gru ? u : 0, &at);
-    p->x_panels = r->kernel >= 0 ? dlt_divide_up(r->channels, gemm->mr) : 0;
-    p->panels = p->x_panels + dlt_divide_up(u, gemm->mr);
+    p->x_panels = r->kernel >= 0 ? dlt_divide_up(r->channels, p->weights->mr) : 0;
+    p->panels = p->x_panels + dlt_divide_up(u, p->weights->mr);
     p->a = at;
-    p->dz = p->a + p->panels * gemm->mr * rows;
+    p->dz = p->a + p->panels * p->weights->mr * dlt_gemm_steps(p->weights, rows);
     p->dh = p->dz + rows * p->dz_width;
     p->dc = p->dh + r->batch * u;
     at = p->dc + (r->lstm ? r->batch * u : 0);
     p->chunk = dlt_divide_up(PACKED_ROWS, r->batch);
     p->pack_tasks = dlt_divide_up(r->steps, p->chunk);
     p->cut = dlt_rnn_cut_of(r, r->kernel >= 0 ? r->channels : r->width);
-    p->row_parts = dlt_divide_up(p->panels * gemm->mr, DLT_GEMM_TALL);
+    p->row_parts = dlt_divide_up(p->panels * p->weights->mr, DLT_GEMM_TALL);
     p->strips = dlt_divide_up(p->dz_width, STRIP) + (r->gru ? 2 : 0); /* ranges of their own may end in strips of their own */
     schedule->workspace_bytes = at * (int64_t)sizeof(float);
     schedule->prepared = p;
@@ -87,12 +90,12 @@ static float *gradient_of(const dlt_cpu_call *call, int first, int k)
 static void pack_step(const prepared *p, const void *const *in, float *work, int64_t t)
 {
     const dlt_rnn_shape *r = &p->r;
-    const dlt_gemm_ops *gemm = r->simd->gemm;
+    const dlt_gemm_ops *gemm = p->weights;
     const uint8_t *mask = r->mask >= 0 ? in[r->mask] : NULL;
-    const int64_t rows = r->steps * r->batch, h_panels = p->panels - p->x_panels;
+    const int64_t steps = dlt_gemm_steps(gemm, r->batch), rows = r->steps * steps, h_panels = p->panels - p->x_panels;
     const float *x = (const float *)in[0] + dlt_rnn_time(r, t) * r->channels;
     const float *h = (const float *)in[r->inputs + 1] + r->h + t * r->batch * r->units;
-    float *to = work + p->a + t * r->batch * gemm->mr;
+    float *to = work + p->a + t * steps * gemm->mr;
     for (int64_t i = 0; i < p->x_panels; i++, to += rows * gemm->mr) {
         const int64_t first = r->channels * i / p->x_panels, count = r->channels * (i + 1) / p->x_panels - first;
         gemm->pack_columns(to, x + first, r->steps * r->channels, count, r->batch);
@@ -111,16 +114,17 @@ static void pack_step(const prepared *p, const void *const *in, float *work, int
 static void pack(const dlt_cpu_call *call, const prepared *p, int64_t task)
 {
     const dlt_rnn_shape *r = &p->r;
-    const dlt_gemm_ops *gemm = r->simd->gemm;
+    const dlt_gemm_ops *gemm = r->gemm;
     const void *const *in = call->in + p->first;
-    const float *recurrent = in[r->recurrent];
+    const void *recurrent = in[r->recurrent];
+    const dlt_dtype type = call->node->inputs[p->first + r->recurrent]->type;
     float *work = call->workspace;
     if (task < p->kernel.tasks) {
-        dlt_rnn_pack(gemm, &p->kernel, work, in[r->kernel], 1, r->width, task);
+        dlt_rnn_pack(gemm, &p->kernel, work, in[r->kernel], DLT_F32, 1, r->width, task);
     } else if ((task -= p->kernel.tasks) < p->recurrent.tasks) {
-        dlt_rnn_pack(gemm, &p->recurrent, work, recurrent, 1, r->width, task);
+        dlt_rnn_pack(gemm, &p->recurrent, work, recurrent, type, 1, r->width, task);
     } else if ((task -= p->recurrent.tasks) < p->fresh.tasks) {
-        dlt_rnn_pack(gemm, &p->fresh, work, recurrent + 2 * r->units, 1, r->width, task);
+        dlt_rnn_pack(gemm, &p->fresh, work, dlt_gemm_at(recurrent, type, 2 * r->units), type, 1, r->width, task);
     } else {
         const int64_t t = (task - p->fresh.tasks) * p->chunk;
         for (int64_t i = t; i < dlt_rnn_least(t + p->chunk, r->steps); i++) {
@@ -134,7 +138,7 @@ static void pack(const dlt_cpu_call *call, const prepared *p, int64_t task)
 static void run_group(const dlt_cpu_call *call, const prepared *p, int64_t task)
 {
     const dlt_rnn_shape *r = &p->r;
-    const dlt_gemm_ops *gemm = r->simd->gemm;
+    const dlt_gemm_ops *gemm = r->gemm;
     const dlt_rnn_ops *cell = r->simd->rnn;
     dlt_ew_fn *const add = r->simd->ew[DLT_COMPUTE_F32][DLT_EW_ADD][0];
     const void *const *in = call->in + p->first;
@@ -202,7 +206,7 @@ static void inputs_back(const dlt_cpu_call *call, const prepared *p, int64_t tas
     }
     dx += k.x * p->cut.cols + k.first_col;
     if (r->kernel >= 0) {
-        dlt_rnn_times(r->simd->gemm, dz, k.z_step * p->dz_width, k.rows, &p->kernel, call->workspace, k.first_col, k.cols, dx,
+        dlt_rnn_times(r->gemm, dz, k.z_step * p->dz_width, k.rows, &p->kernel, call->workspace, k.first_col, k.cols, dx,
                       k.x_step * r->channels, false, call->scratch);
         return;
     }
@@ -238,23 +242,24 @@ static strip strip_of(const prepared *p, int64_t i)
 static void weights_back(const dlt_cpu_call *call, const prepared *p, int64_t task)
 {
     const dlt_rnn_shape *r = &p->r;
-    const dlt_gemm_ops *gemm = r->simd->gemm;
+    const dlt_gemm_ops *gemm = p->weights;
     const strip s = strip_of(p, task / p->row_parts);
     const int64_t part = task % p->row_parts, rows = r->steps * r->batch, h_panels = p->panels - p->x_panels;
-    const int64_t chunks = dlt_divide_up(rows, DLT_GEMM_DEPTH);
+    const int64_t chunks = dlt_gemm_chunks(gemm, rows), steps = dlt_gemm_steps(gemm, rows);
     const float *work = call->workspace, *dz = work + p->dz + s.first;
     float *const dkernel = s.x_column >= 0 ? gradient_of(call, p->first, r->kernel) : NULL;
     float *const drecurrent = s.h_column >= 0 ? gradient_of(call, p->first, r->recurrent) : NULL;
     for (int64_t k = 0; k < chunks && s.cols > 0; k++) {
-        const int64_t l = rows * k / chunks, depth = rows * (k + 1) / chunks - l;
-        gemm->pack_b(call->scratch, dz + l * p->dz_width, p->dz_width, 1, depth, s.cols);
+        const dlt_gemm_chunk ch = dlt_gemm_chunk_at(gemm, rows, k);
+        gemm->pack_b(call->scratch, dz + ch.first * p->dz_width, p->dz_width, 1, ch.depth, s.cols);
         for (int64_t i = p->panels * part / p->row_parts; i < p->panels * (part + 1) / p->row_parts; i++) {
             const bool of_x = i < p->x_panels;
             const int64_t panel = of_x ? i : i - p->x_panels, all = of_x ? p->x_panels : h_panels, height = of_x ? r->channels : r->units;
             const int64_t first = height * panel / all, count = height * (panel + 1) / all - first;
             float *const to = of_x ? dkernel : drecurrent;
             if (to != NULL) {
-                gemm->panel(work + p->a + (i * rows + l) * gemm->mr, gemm->mr, count, call->scratch, gemm->nr, depth * gemm->nr, depth,
+                gemm->panel(work + p->a + (i * steps + ch.first / gemm->deep) * gemm->mr, gemm->mr, count, call->scratch, gemm->nr,
+                            ch.steps * gemm->nr, ch.steps,
                             to + first * r->width + (of_x ? s.x_column : s.h_column), r->width, s.cols, k > 0);
             }
         }

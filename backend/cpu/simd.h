@@ -44,9 +44,14 @@ typedef struct dlt_reducers {
     void (*rows)(void *d, const void *s, int64_t rows, int64_t length, dlt_reduce_kind kind);
 } dlt_reducers;
 
-/** Parts of matrix products (simd/gemm.c says how operands are packed). */
+/**
+ * Parts of matrix products (simd/gemm.c says how operands are packed). A step along the depth takes `deep` elements: one float, or two
+ * bfloat16, which take a float's room, the first in its lower half; an odd depth is filled up with a zero. Packed operands, lda, ldb, and
+ * the depth of `panel` count in steps; the functions that pack are told elements.
+ */
 typedef struct dlt_gemm_ops {
     int mr, nr, lanes; /* rows of a panel of A, columns of a panel of B */
+    int deep;
     /** c[rows x cols] (+)= A panel (element (i, l) at a[l * lda + i]) times panels of B (element (l, j) of one at
      *  b[l * ldb + j], panels panel_stride apart; each can be read as whole vectors). rows <= mr. */
     void (*panel)(const float *a, int64_t lda, int64_t rows, const float *b, int64_t ldb, int64_t panel_stride, int64_t depth,
@@ -57,6 +62,10 @@ typedef struct dlt_gemm_ops {
     void (*pack_columns)(float *d, const float *a, int64_t stride, int64_t count, int64_t depth);
     /** Panels of B; element (l, j) at b[l * row_stride + j * col_stride]. */
     void (*pack_b)(float *d, const float *b, int64_t row_stride, int64_t col_stride, int64_t depth, int64_t cols);
+    /** The same from bfloat16; NULL where `deep` is 1. */
+    void (*pack_rows_bf16)(float *d, const uint16_t *const *rows, int64_t count, int64_t depth);
+    void (*pack_columns_bf16)(float *d, const uint16_t *a, int64_t stride, int64_t count, int64_t depth);
+    void (*pack_b_bf16)(float *d, const uint16_t *b, int64_t row_stride, int64_t col_stride, int64_t depth, int64_t cols);
     /** Does nothing but `rounds` times as many fused multiply-adds as fit the registers; how many operations that were. */
     double (*spin)(int64_t rounds);
 } dlt_gemm_ops;
@@ -190,5 +199,7 @@ typedef struct dlt_simd {
 
 /** The table of an instruction set that this build has (on other machines than x86 only plain). */
 const dlt_simd *dlt_simd_of(dlt_isa isa);
+/** Products of bfloat16 numbers with sums in float32 (simd/bf16/gemm_bf16.c); NULL where the instruction set has none. */
+const dlt_gemm_ops *dlt_gemm_bf16_of(dlt_isa isa);
 
 #endif

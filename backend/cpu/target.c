@@ -1,5 +1,6 @@
 /* backend/cpu/target.c: which kernel runs a node, and what the passes may count on. */
-#include "backend/cpu/kernel.h"
+#include "backend/cpu/attention.h"
+#include "backend/cpu/rnn_rows.h"
 #include "graph/passes.h"
 
 #include <string.h>
@@ -213,6 +214,27 @@ static bool takes_reductions(void *self, const dlt_expr *expr)
     return true;
 }
 
+/* The products that have a kernel for bfloat16; the others round what they are given and compute in float32. */
+static bool takes_bf16(void *self, const dlt_node *node, dlt_dtype compute)
+{
+    const dlt_cpu_target *target = self;
+    if (compute != DLT_BF16 || dlt_gemm_bf16_of(target->isa) == NULL) {
+        return false;
+    }
+    switch (node->op) {
+    case DLT_OP_MATMUL: /* the reference, too */
+        return true;
+    case DLT_OP_ATTENTION:
+    case DLT_OP_ATTENTION_DX:
+        return !target->reference && dlt_cpu_attention_fits(node);
+    case DLT_OP_RNN:
+    case DLT_OP_RNN_DX:
+        return !target->reference && dlt_rnn_declines(&(dlt_cpu_query){.node = node, .isa = target->isa}) == NULL;
+    default:
+        return false;
+    }
+}
+
 void dlt_cpu_target_init(dlt_cpu_target *target, dlt_isa isa, bool reference)
 {
     *target = (dlt_cpu_target){.isa = isa, .reference = reference};
@@ -223,5 +245,6 @@ void dlt_cpu_target_init(dlt_cpu_target *target, dlt_isa isa, bool reference)
                                   .max_outputs = MAX_OUTPUTS,
                                   .epilogue = reference ? NULL : dlt_cpu_epilogue,
                                   .reduces = takes_reductions,
+                                  .takes = takes_bf16,
                                   .select = select_kernel};
 }

@@ -93,9 +93,10 @@ static dlt_compute compute_of(dlt_dtype type)
     return type == DLT_F32 ? DLT_COMPUTE_F32 : type == DLT_F64 ? DLT_COMPUTE_F64 : DLT_COMPUTE_I64;
 }
 
-static bool is_small_float(dlt_dtype type)
+/* 16-bit floats that programs of this compute type cannot read, write or round to. */
+static bool is_foreign(const dlt_expr *expr, dlt_dtype type)
 {
-    return type == DLT_BF16 || type == DLT_F16;
+    return type == DLT_F16 || (type == DLT_BF16 && expr->compute != DLT_F32);
 }
 
 /* Registers that the program needs at most: a condition that is one number, and a result that is one, become arrays. */
@@ -119,19 +120,19 @@ const char *dlt_tiles_decline(const dlt_node *node, const dlt_expr *expr, bool e
         return "the program is too long";
     }
     for (int i = epilogue ? 1 : 0; i < expr->input_count; i++) {
-        if (is_small_float(node->inputs[skip + i]->type)) {
-            return "no 16-bit floats";
+        if (is_foreign(expr, node->inputs[skip + i]->type)) {
+            return "16-bit floats other than bfloat16 in float32";
         }
     }
     for (int i = 0; i < expr->output_count; i++) {
-        if (is_small_float(expr->outputs[i].type)) {
-            return "no 16-bit floats";
+        if (is_foreign(expr, expr->outputs[i].type)) {
+            return "16-bit floats other than bfloat16 in float32";
         }
     }
     for (int i = 0; i < expr->instr_count; i++) {
         const dlt_instr *x = &expr->instrs[i];
-        if (x->op.op == DLT_EW_CAST && is_small_float(x->op.type)) {
-            return "no 16-bit floats";
+        if (x->op.op == DLT_EW_CAST && is_foreign(expr, x->op.type)) {
+            return "16-bit floats other than bfloat16 in float32";
         }
         if (x->op.op == DLT_EW_UNIFORM && x->a >= expr->input_count &&
             expr->instrs[x->a - expr->input_count].op.op != DLT_EW_CONST) {

@@ -31,6 +31,7 @@ MODULES = {
     "constraints": ("weights", "jax"),
     "initializers": ("weights", "jax"),
     "models": ("models", "jax"),
+    "mixed_bfloat16": ("models", "jax"),
     "callbacks": ("callbacks", "jax"),
     "featurespace": ("featurespace", "tensorflow"),
 }

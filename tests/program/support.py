@@ -39,7 +39,7 @@ class Program(dltrain.TestCase):
 
     def instruction_sets(self):
         """The ones that this machine has, best first."""
-        sets = ["avx512", "avx2", "plain"]
+        sets = ["avx512_bf16", "avx512", "avx2", "plain"]
         best = re.search(r"best here: (\w+)", self.good("doctor"))
         self.assertIsNotNone(best, "doctor does not name the best instruction set")
         return sets[sets.index(best.group(1)):]

@@ -33,6 +33,15 @@ class Plan(Program):
     def kernels(self, name):
         return program(self.plans[name])["kernels"]
 
+    def test_mixed_precision_says_what_it_gains(self):
+        for isa in self.instruction_sets():
+            words = (*words_for("shakespeare-transformer"), "-o", "precision=mixed_bfloat16")
+            text = self.good("plan", shipped("shakespeare-transformer.yaml"), "--isa", isa, *words)
+            low, products = (int(n) for n in re.search(r"precision +mixed_bfloat16: (\d+) of (\d+) products", text).groups())
+            self.assertGreater(products, 20)
+            self.assertEqual(low, products if isa == "avx512_bf16" else 0, isa)
+            self.assertEqual("no faster than float32" in text, low == 0)
+
     def test_programs_are_fused_in_each_phase(self):
         for name in MADE_UP:
             for phase in PHASES:

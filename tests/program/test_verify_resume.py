@@ -173,7 +173,7 @@ class Everything(dltrain.TestCase):
         data = "  train: {CSV: {path: rows.csv, target: target}}\n  validation: {split: 0.25}"
         return Job(name, model(layers[:-1] + ", {Dense: {units: 1}}]", data=data))
 
-    def test_every_layer(self):
+    def layer_jobs(self):
         lines = subprocess.run([EXAMPLES], stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()
         examples = [json.loads(line) for line in lines]
         self.assertEqual({e["kind"] for e in examples}, set(self.kinds("layer")))
@@ -185,7 +185,13 @@ class Everything(dltrain.TestCase):
             else:
                 self.assertIn(kind, TABLES, f"{kind} has no examples, and TABLES has no row for it")
                 jobs.append(self.table_job(f"{number:03d}-{kind}", TABLES[kind]))
-        self.verify_all(jobs)
+        return jobs
+
+    def test_every_layer(self):
+        self.verify_all(self.layer_jobs())
+
+    def test_every_layer_in_mixed_precision(self):
+        self.verify_all([job._replace(text="precision: mixed_bfloat16\n" + job.text) for job in self.layer_jobs()])
 
     # ---- what has state beside the weights ----
 

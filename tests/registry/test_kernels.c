@@ -32,7 +32,17 @@ typedef struct kernel_case {
     double low, high; /* of inputs; both 0: -1 and 1 */
     test_build *build;
     const char *prefer; /* kernels that are meant, whatever their cost; NULL: those that are chosen */
+    test_build *layer; /* mixed precision: `build` is in_layer, and this is what it builds */
 } kernel_case;
+
+/* Products are rounded where a layer asked for them. */
+static void in_layer(dlt_builder *b, const void *context)
+{
+    const kernel_case *c = context;
+    dlt_scope_enter(b, "layer", NULL, (dlt_pos){0}, true);
+    c->layer(b, c);
+    dlt_scope_leave(b);
+}
 
 static void fill_inputs(test_program *t, const kernel_case *c)
 {
@@ -90,10 +100,11 @@ static void free_outputs(double **all)
 /* Compares every instruction set with the reference in double, then fused with unfused and the numbers of threads. */
 static void check_case(const kernel_case *c)
 {
-    double **truth = outputs_of(c, &(test_options){.reference = true, .real = DLT_F64, .batch = 4});
+    const dlt_dtype compute = c->layer != NULL ? DLT_BF16 : DLT_F32;
+    double **truth = outputs_of(c, &(test_options){.reference = true, .real = DLT_F64, .compute = compute, .batch = 4});
     for (int isa = 0; isa <= (int)dlt_isa_best(); isa++) {
         const char *name = dlt_isa_name((dlt_isa)isa);
-        const test_options plain = {.isa = name, .batch = 4, .prefer = c->prefer};
+        const test_options plain = {.isa = name, .batch = 4, .prefer = c->prefer, .compute = compute};
         test_program *t = test_compile(c->build, c, &plain);
         size_t bytes = 0, other_bytes = 0;
         fill_inputs(t, c);
@@ -119,7 +130,7 @@ static void check_case(const kernel_case *c)
         test_release(t);
         for (int way = 0; way < 5; way++) { /* 1: unfused and without reuse of memory; else more threads */
             const test_options options = {
-                .isa = name, .prefer = c->prefer, .batch = 4, .threads = way == 1 ? 1 : way + 1, .no_fuse = way == 1, .no_reuse = way == 1};
+                .isa = name, .prefer = c->prefer, .batch = 4, .compute = compute, .threads = way == 1 ? 1 : way + 1, .no_fuse = way == 1, .no_reuse = way == 1};
             t = test_compile(c->build, c, &options);
             fill_inputs(t, c);
             test_run(t);
@@ -653,6 +664,75 @@ static void recurrence_matches_the_reference(void **state)
     check_many((kernel_case){"recurrence", 0, 2e-4, 0, 0, random_recurrence}, 60);
 }
 
+/* ---- mixed precision: the reference in double is given the same rounded factors ---- */
+
+/* Two dense layers, one behind a reshape, and all their gradients: rounded values that ops between products and a product with a
+ * weight read. */
+static void random_dense_layers(dlt_builder *b, const void *context)
+{
+    const kernel_case *c = context;
+    draw d = {c->seed, 0};
+    static const int64_t sizes[] = {1, 2, 3, 15, 16, 33, 64, 100, 200};
+    const int64_t rows = sizes[pick(&d, 0, 8)], in = sizes[pick(&d, 0, 8)], units = 2 * sizes[pick(&d, 0, 8)], out = sizes[pick(&d, 0, 8)];
+    dlt_variable first = {.path = "first", .role = DLT_VARIABLE_WEIGHT, .type = dlt_real(b), .storage = DLT_PARAM, .trainable = true},
+                 second = first;
+    first.shape = DLT_SHAPE(in, units);
+    second.path = "second";
+    second.shape = DLT_SHAPE(units / 2, out);
+    dlt_value *x = dlt_input(b, "x", dlt_real(b), DLT_SHAPE(rows, in)), *w = dlt_variable_value(b, &first), *v = dlt_variable_value(b, &second);
+    dlt_value *bias = dlt_input(b, "bias", dlt_real(b), DLT_SHAPE(units));
+    dlt_value *h = dlt_relu(b, dlt_add(b, dlt_matmul(b, x, w, false, false), bias));
+    dlt_value *y = dlt_matmul(b, dlt_reshape(b, h, DLT_SHAPE(2 * rows, units / 2)), v, false, false);
+    dlt_output(b, "h", h);
+    dlt_output(b, "y", y);
+    dlt_value *dy = dlt_input(b, "dy", dlt_real(b), DLT_SHAPE(2 * rows, out));
+    dlt_value *const wrt[] = {w, v, bias, x};
+    static const char *const names[] = {"dw", "dv", "dbias", "dx"};
+    dlt_value *grads[4];
+    dlt_gradients_from(b, &y, &dy, 1, wrt, 4, grads);
+    for (int i = 0; i < 4; i++) {
+        dlt_output(b, names[i], grads[i]);
+    }
+}
+
+static void mixed_precision_matches_the_reference(void **state)
+{
+    (void)state;
+    check_many((kernel_case){"product in bfloat16", 0, 1e-4, 0, 0, in_layer, .layer = random_product}, 50);
+    /* a value between two bfloat16 may be rounded the other way in double: 2^-8 of a factor */
+    check_many((kernel_case){"dense layers in bfloat16", 0, 4e-2, 0, 0, in_layer, .layer = random_dense_layers}, 25);
+    check_many((kernel_case){"convolution in bfloat16", 0, 2e-2, 0, 0, in_layer, .layer = random_convolution}, 20);
+    check_many((kernel_case){"attention in bfloat16", 0, 2e-2, 0, 0, in_layer, .layer = random_attention}, 12);
+    check_many((kernel_case){"recurrence in bfloat16", 0, 2e-2, 0, 0, in_layer, .layer = random_recurrence}, 15);
+}
+
+/* The reference kernels of products that read bfloat16, and what the pass asks for without a target that reads it. */
+static void reference_products_round_their_factors(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        const kernel_case c = {"product in bfloat16", seed + (uint64_t)i, 1e-4, 0, 0, in_layer, .layer = random_product};
+        double **truth = outputs_of(&c, &(test_options){.reference = true, .real = DLT_F64, .compute = DLT_BF16, .batch = 4});
+        for (int isa = 0; isa <= (int)dlt_isa_best(); isa++) {
+            const test_options options = {.reference = true, .isa = dlt_isa_name((dlt_isa)isa), .compute = DLT_BF16, .batch = 4};
+            test_program *t = test_compile(c.build, &c, &options);
+            fill_inputs(t, &c);
+            test_run(t);
+            for (int k = 0; k < t->graph->output_count; k++) {
+                const char *output = t->graph->outputs[k].name;
+                const int64_t n = test_count(t, output);
+                double *y = calloc((size_t)n + 1, sizeof *y);
+                assert_non_null(y);
+                test_get(t, output, y);
+                test_close(output, y, truth[k], n, 1e-5); /* sums in double, as in the truth */
+                free(y);
+            }
+            test_release(t);
+        }
+        free_outputs(truth);
+    }
+}
+
 /* An embedding and its gradient; some numbers lie outside the table. */
 static void random_embedding(dlt_builder *b, const void *context)
 {
@@ -793,6 +873,8 @@ int main(void)
         cmocka_unit_test(norms_match_the_reference),
         cmocka_unit_test(attention_matches_the_reference),
         cmocka_unit_test(recurrence_matches_the_reference),
+        cmocka_unit_test(mixed_precision_matches_the_reference),
+        cmocka_unit_test(reference_products_round_their_factors),
         cmocka_unit_test(embeddings_match_the_reference),
         cmocka_unit_test(images_match_the_reference),
         cmocka_unit_test(norms_run_in_blocks),

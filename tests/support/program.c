@@ -1,6 +1,7 @@
 /* tests/support/program.c */
 #include "support/program.h"
 
+#include "base/half.h"
 #include "base/rng.h"
 
 #include <math.h>
@@ -59,7 +60,7 @@ test_program *test_compile(test_build *build, const void *context, const test_op
     }
     const dlt_pass_options passes = {.fuse = !options->no_fuse,
                                      .layout = !options->no_layout,
-                                     .compute = options->real,
+                                     .compute = options->compute != DLT_F32 ? options->compute : options->real,
                                      .main_program = true};
     check(t, dlt_passes_run(t->built, &target, &passes, &t->graph, t->diag), "passes");
     check(t, dlt_plan_create(t->graph, &(dlt_plan_options){.reuse = !options->no_reuse}, &t->plan, t->diag), "plan");
@@ -105,6 +106,8 @@ double test_element(const void *at, dlt_dtype type, int64_t i)
         return ((const int32_t *)at)[i];
     case DLT_I64:
         return (double)((const int64_t *)at)[i];
+    case DLT_BF16:
+        return (double)dlt_bf16_to_float(((const uint16_t *)at)[i]);
     default:
         fail_msg("type %s has no doubles", dlt_dtype_name(type));
         return 0;
@@ -119,6 +122,9 @@ void test_put_element(void *at, dlt_dtype type, int64_t i, double x)
         break;
     case DLT_F64:
         ((double *)at)[i] = x;
+        break;
+    case DLT_BF16:
+        ((uint16_t *)at)[i] = dlt_float_to_bf16((float)x);
         break;
     case DLT_U8:
         ((uint8_t *)at)[i] = (uint8_t)x;

@@ -32,6 +32,7 @@ typedef struct test_options {
     const char *isa;
     const char *prefer; /* kernels to take wherever they can be */
     dlt_dtype real; /* F32 or F64 */
+    dlt_dtype compute; /* of products in layers: BF16, or F32: as `real` */
     dlt_mode mode;
     uint64_t seed;
     int64_t batch;

@@ -144,7 +144,7 @@ static void check(const dlt_test_run *run, dlt_status status)
     }
 }
 
-dlt_test_run *dlt_test_run_open(void)
+static dlt_test_run *open_run(bool reference)
 {
     dlt_arena *arena = dlt_arena_create();
     dlt_test_run *run = arena != NULL ? dlt_arena_alloc(arena, 1, sizeof *run) : NULL;
@@ -155,9 +155,19 @@ dlt_test_run *dlt_test_run_open(void)
     run->fuse = true;
     assert_non_null(run->diag);
     assert_non_null(run->variables);
-    check(run, dlt_backend_cpu.open(&(dlt_device_options){.name = "cpu", .threads = 1, .reference = true},
+    check(run, dlt_backend_cpu.open(&(dlt_device_options){.name = "cpu", .threads = 1, .reference = reference},
                                     &run->device, run->diag));
     return run;
+}
+
+dlt_test_run *dlt_test_run_open(void)
+{
+    return open_run(true);
+}
+
+dlt_test_run *dlt_test_run_open_chosen(void)
+{
+    return open_run(false);
 }
 
 void dlt_test_run_close(dlt_test_run *run)
@@ -175,7 +185,7 @@ int dlt_test_run_add(dlt_test_run *run, const dlt_graph *graph)
 {
     dlt_graph *passed = NULL;
     const dlt_pass_options options = {
-        .fuse = run->fuse, .layout = true, .compute = DLT_F32, .main_program = run->count == 0};
+        .fuse = run->fuse, .layout = true, .compute = run->compute, .main_program = run->count == 0};
     assert_true(run->count < (int)DLT_COUNT(run->graphs));
     check(run, dlt_passes_run(graph, dlt_backend_cpu.target(run->device), &options, &passed, run->diag));
     run->graphs[run->count] = passed;

@@ -17,6 +17,7 @@ typedef struct dlt_test_run {
     const dlt_plan *plans[8];
     dlt_program *programs[8];
     bool fuse;
+    dlt_dtype compute; /* F32 at first; BF16: mixed precision */
 } dlt_test_run;
 
 /** Parameters of the only source of this catalogue, NPZ. */
@@ -33,8 +34,10 @@ const char *dlt_test_mistake(dlt_arena *arena, const char *text);
  */
 const dlt_item *dlt_test_item(dlt_arena *arena, const char *category, const char *text);
 
-/** Starts with an empty list of variables. */
+/** Starts with an empty list of variables, and reference kernels. */
 dlt_test_run *dlt_test_run_open(void);
+/** The same with the kernels that are chosen on this machine. */
+dlt_test_run *dlt_test_run_open_chosen(void);
 void dlt_test_run_close(dlt_test_run *run);
 /** Passes, plans and verifies a graph; returns its number. All graphs are added before start. */
 int dlt_test_run_add(dlt_test_run *run, const dlt_graph *graph);

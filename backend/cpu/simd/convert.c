@@ -27,6 +27,24 @@ LOADS(int64_t)
 LOAD(float_of_f64, double, float)
 LOAD(double_of_f32, float, double)
 
+/* bfloat16 is the upper half of a float; rounding is to the nearest, ties to even, and a NaN stays one (base/half.c). */
+static void float_of_bf16(void *d, const void *s, int64_t n)
+{
+    uint32_t *to = d;
+    const uint16_t *from = s;
+    for (int64_t i = 0; i < n; i++) {
+        to[i] = (uint32_t)from[i] << 16;
+    }
+}
+static void bf16_of_f32(void *d, const void *s, int64_t n)
+{
+    uint16_t *to = d;
+    const uint32_t *from = s;
+    for (int64_t i = 0; i < n; i++) {
+        to[i] = (uint16_t)(vec_to_bf16(from[i]) >> 16);
+    }
+}
+
 static void copy4(void *d, const void *s, int64_t n)
 {
     memcpy(d, s, (size_t)n * 4);
@@ -77,7 +95,8 @@ STORE_WIDE(f64, double)
 
 dlt_convert_fn *const DLT_SIMD(load)[DLT_COMPUTE_COUNT][DLT_DTYPE_COUNT] = {
     [DLT_COMPUTE_F32] = {[DLT_F32] = copy4, [DLT_F64] = float_of_f64, [DLT_U8] = float_of_u8, [DLT_I8] = float_of_i8,
-                         [DLT_I16] = float_of_i16, [DLT_I32] = float_of_i32, [DLT_I64] = float_of_i64},
+                         [DLT_I16] = float_of_i16, [DLT_I32] = float_of_i32, [DLT_I64] = float_of_i64,
+                         [DLT_BF16] = float_of_bf16},
     [DLT_COMPUTE_F64] = {[DLT_F32] = double_of_f32, [DLT_F64] = copy8, [DLT_U8] = double_of_u8,
                          [DLT_I8] = double_of_i8, [DLT_I16] = double_of_i16, [DLT_I32] = double_of_i32,
                          [DLT_I64] = double_of_i64},
@@ -87,7 +106,8 @@ dlt_convert_fn *const DLT_SIMD(load)[DLT_COMPUTE_COUNT][DLT_DTYPE_COUNT] = {
 };
 dlt_convert_fn *const DLT_SIMD(store)[DLT_COMPUTE_COUNT][DLT_DTYPE_COUNT] = {
     [DLT_COMPUTE_F32] = {[DLT_F32] = copy4, [DLT_F64] = double_of_f32, [DLT_U8] = u8_of_f32, [DLT_I8] = i8_of_f32,
-                         [DLT_I16] = i16_of_f32, [DLT_I32] = i32_of_f32, [DLT_I64] = i64_of_f32},
+                         [DLT_I16] = i16_of_f32, [DLT_I32] = i32_of_f32, [DLT_I64] = i64_of_f32,
+                         [DLT_BF16] = bf16_of_f32},
     [DLT_COMPUTE_F64] = {[DLT_F32] = float_of_f64, [DLT_F64] = copy8, [DLT_U8] = u8_of_f64, [DLT_I8] = i8_of_f64,
                          [DLT_I16] = i16_of_f64, [DLT_I32] = i32_of_f64, [DLT_I64] = i64_of_f64},
     [DLT_COMPUTE_I64] = {[DLT_F32] = float_of_i64, [DLT_F64] = double_of_i64, [DLT_U8] = u8_of_i64,

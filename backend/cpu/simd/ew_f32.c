@@ -221,7 +221,18 @@ const dlt_ew_forms DLT_SIMD(ew_f32)[DLT_EW_COUNT] = {
                        [DLT_EW_B_ONE | DLT_EW_C_ONE] = select_vss},
 };
 
+static void each_cast_bf16(void *dv, const void *av, const void *bv, const void *cv, int64_t n)
+{
+    uint32_t *d = dv;
+    const uint32_t *a = av;
+    (void)bv, (void)cv;
+    for (int64_t i = 0; i < n; i++) {
+        d[i] = vec_to_bf16(a[i]);
+    }
+}
+
 dlt_ew_fn *const DLT_SIMD(cast_f32)[DLT_DTYPE_COUNT] = {
+    [DLT_BF16] = each_cast_bf16,
     [DLT_F32] = each_copy,        [DLT_F64] = each_copy,         [DLT_U8] = each_cast_u8,   [DLT_I8] = each_cast_i8,
     [DLT_I16] = each_cast_i16,    [DLT_I32] = each_cast_i32,     [DLT_I64] = each_cast_i64,
 };

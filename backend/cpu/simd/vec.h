@@ -246,6 +246,13 @@ VEC float vlargest(vf a)
     return x[0];
 }
 
+/* Bits of a float after rounding to bfloat16: to the nearest, ties to even; NaN stays NaN. */
+VEC uint32_t vec_to_bf16(uint32_t bits)
+{
+    const uint32_t near = bits + 0x7FFF + (bits >> 16 & 1), quiet = bits | 0x400000;
+    return ((bits & INT32_MAX) > 0x7F800000 ? quiet : near) & 0xFFFF0000;
+}
+
 /* Lanes as bytes: 0..255. */
 VEC void vstore_bytes(uint8_t *p, vi a, int64_t n)
 {

@@ -81,14 +81,16 @@ def data_of(name, random):
 class Run:
     """One training from given initial weights."""
 
-    def __init__(self, document, start):
+    def __init__(self, document, start, policy="float32"):
         import dltrain_keras
         import keras
 
         keras.utils.clear_session()
         keras.utils.set_random_seed(1)
         self.document = document
+        keras.config.set_dtype_policy(policy)
         self.model = dltrain_keras.build(document["layers"], name=document["name"])
+        keras.config.set_dtype_policy("float32")
         if start is None:
             start = randomise(self.model, rng(document["name"] + "/weights"))
         self.paths = dltrain_keras.weight_paths(self.model)
@@ -214,4 +216,23 @@ def models():
     return f
 
 
-FAMILIES = {"models": models}
+def mixed():
+    """The same models, data and first weights under Keras' policy mixed_bfloat16."""
+    import dltrain_keras
+
+    f = Family("mixed_bfloat16", "Models of models.yaml in mixed precision.")
+    for case in dltrain_keras.parse(os.path.join(GOLDEN, "models.yaml")):
+        document, name = case["model"], case["name"]
+        f.add(name)
+        data = data_of(name, rng(name + "/data"))
+        run = Run(document, None, "mixed_bfloat16")
+        first = run.model.predict(data["x"], batch_size=document["fit"]["batch_size"], verbose=0)
+        losses = step_losses(run, data)
+        f.put(f"{name}/predict_first", np.asarray(first, np.float32))
+        f.put(f"{name}/step_loss", losses)
+        full = step_losses(Run(document, run.start), data)
+        print(f"  {name}: largest difference to float32 {np.max(abs(losses - full)):.1e} of {losses[0]:.3f}")
+    return f
+
+
+FAMILIES = {"models": models, "mixed_bfloat16": mixed}
