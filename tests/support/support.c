@@ -2,6 +2,7 @@
 #include "support/support.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 const char *dlt_test_path(const char *relative)
