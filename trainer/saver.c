@@ -673,7 +673,20 @@ dlt_status dlt_saver_resumed(dlt_saver *s, int64_t step, dlt_diag *diag)
 {
     s->last_saved = step;
     DLT_TRY(dlt_checkpoint_set_aside(s->folder, step, diag));
-    return dlt_checkpoint_link(s->folder, "last.weights.h5", step, diag); /* its process may have died between file and link */
+    dlt_diag *aside = dlt_diag_create();
+    if (aside == NULL) {
+        return dlt_fail_memory(diag);
+    }
+    /* its process may have died between file and link; a link is for people, and no reason not to train */
+    dlt_status status = dlt_checkpoint_link(s->folder, "last.weights.h5", step, aside);
+    if (status == DLT_E_MEMORY) {
+        status = dlt_fail_memory(diag);
+    } else if (status != DLT_OK) {
+        dlt_warn(diag, (dlt_pos){0}, "%s", dlt_diag_text(aside, dlt_diag_size(aside) - 1));
+        status = DLT_OK;
+    }
+    dlt_diag_destroy(aside);
+    return status;
 }
 
 void dlt_saver_mark_best(dlt_saver *s, int64_t step)

