@@ -135,8 +135,7 @@ static void mistakes_are_found_where_they_stand(void **state)
         {"fit: {callbacks: [{CSVLogger: {filename: a.csv, separator: ab}}]}",
          "test.yaml:2:60: CSVLogger: separator must be one character, no quote and no line end"},
         {"fit: {callbacks: [{ModelCheckpoint: {filepath: best.keras}}]}",
-         "test.yaml:2:48: ModelCheckpoint: filepath must end in .weights.h5, which Keras reads; dltrain "
-         "export makes other files"},
+         "test.yaml:2:48: ModelCheckpoint: filepath must end in .weights.h5, as Keras wants it"},
         {"fit: {callbacks: [{ModelCheckpoint: {save_freq: often}}]}",
          "test.yaml:2:49: ModelCheckpoint: save_freq must be epoch or a number of batches, found 'often'"},
         {"fit: {callbacks: [{LearningRateScheduler: {schedule: {0: 0.1, ten: 0.2}}}]}",
