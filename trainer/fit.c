@@ -57,6 +57,7 @@ typedef struct fit {
     const dlt_spec_change *changes;
     size_t change_count;
     bool no_memory;        /* was refused while runs were looked through */
+    dlt_status search;     /* what else failed meanwhile */
     bool changes_accepted; /* --allow-change took over a run of another digest */
 
     dlt_session *session;
@@ -345,10 +346,10 @@ static bool is_wanted(void *context, const dlt_run_info *info)
     if (strcmp(info->digest, f->run->digest) != 0) {
         return false;
     }
-    if (began_so(f, info, &so) != DLT_OK) {
-        f->no_memory = true;
+    if (f->search == DLT_OK) {
+        f->search = began_so(f, info, &so);
     }
-    return so;
+    return f->search == DLT_OK && so;
 }
 
 /* Goes on with, or finds done, the run in a directory that the user or the search named. */
@@ -450,9 +451,7 @@ static dlt_status find_run(fit *f)
     if (same.path != NULL && o->weights != NULL) {
         const char *last = same.path;
         DLT_TRY(dlt_rundir_find_where(f->run->folder, f->spec->name, is_wanted, f, f->arena, &same, f->diag));
-        if (f->no_memory) {
-            return DLT_E_MEMORY;
-        }
+        DLT_TRY(f->search);
         if (same.path == NULL) {
             const char *text =
                 dlt_arena_printf(f->arena, "new run: the last one (%s) did not begin with '%s'", dlt_shown_path(last), o->weights);

@@ -139,6 +139,8 @@ class RunFolder(dltrain.TestCase):
         self.expect(dltrain.run(*words, cwd=self.folder), dltrain.DONE)
         said = self.expect(dltrain.run(*words[:2], "--weights", "base", cwd=self.folder), dltrain.DONE).stderr
         self.assertIn("did not begin with 'base'", said)
+        missing = self.expect(dltrain.run(*words[:2], "--weights", "bsae", cwd=self.folder), dltrain.NO_DATA)
+        self.assertRegex(missing.stderr, r"(?m)^error: cannot open 'bsae': No such file or directory$")
         self.assertEqual(len(list(runs.iterdir())), 2)
         said = self.expect(dltrain.run(*words[:2], "--weights", "base", cwd=self.folder), dltrain.DONE).stderr
         self.assertIn("done already", said)
