@@ -31,9 +31,9 @@ typedef struct precision {
 
 /* ---- which operands ---- */
 
-static bool is_product(const dlt_node *n)
+bool dlt_op_is_product(dlt_op op)
 {
-    switch (n->op) {
+    switch (op) {
     case DLT_OP_MATMUL:
     case DLT_OP_CONV:
     case DLT_OP_CONV_DX:
@@ -42,10 +42,15 @@ static bool is_product(const dlt_node *n)
     case DLT_OP_RNN_DX:
     case DLT_OP_ATTENTION:
     case DLT_OP_ATTENTION_DX:
-        return n->phase != DLT_PHASE_UPDATE && n->layer[0] != '\0';
+        return true;
     default:
         return false;
     }
+}
+
+static bool is_product(const dlt_node *n)
+{
+    return dlt_op_is_product(n->op) && n->phase != DLT_PHASE_UPDATE && n->layer[0] != '\0';
 }
 
 /* The value whose memory this one is, in another shape. */

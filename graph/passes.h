@@ -14,6 +14,8 @@
 dlt_status dlt_pass_dead(const dlt_graph *graph, dlt_graph **out, dlt_diag *diag);
 /** Scalars computed from constants become constants; equal computations are done once; copies that only repeat go. */
 dlt_status dlt_pass_fold(const dlt_graph *graph, dlt_graph **out, dlt_diag *diag);
+/** Whether mixed precision is about this op: MATMUL, the convolutions, RNN and ATTENTION and their gradients. */
+bool dlt_op_is_product(dlt_op op);
 /**
  * Compute types: `compute` F32 and F64 leave the graph as it is; with BF16 the products of layers take rounded operands
  * (graph/pass_precision.c). F16, which needs a loss that is scaled, is refused.

@@ -516,21 +516,8 @@ static void put_precision(const dlt_engine *e, const dlt_graph *g, dlt_buf *out)
         for (int k = 0; k < n->own_inputs; k++) {
             reads = reads || n->inputs[k]->type == DLT_BF16;
         }
-        switch (n->op) {
-        case DLT_OP_MATMUL:
-        case DLT_OP_CONV:
-        case DLT_OP_CONV_DX:
-        case DLT_OP_CONV_DW:
-        case DLT_OP_RNN:
-        case DLT_OP_RNN_DX:
-        case DLT_OP_ATTENTION:
-        case DLT_OP_ATTENTION_DX:
-            products++;
-            low += reads;
-            break;
-        default:
-            break;
-        }
+        products += dlt_op_is_product(n->op);
+        low += dlt_op_is_product(n->op) && reads;
     }
     if (products > 0) {
         dlt_buf_printf(out, "precision   mixed_bfloat16: %d of %d products in bfloat16%s\n", low, products,
