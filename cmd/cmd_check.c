@@ -1,5 +1,6 @@
 /* cmd/cmd_check.c: dltrain check: every mistake of a model file, once. */
 #include "cmd/args.h"
+#include "cmd/load_model.h"
 #include "cmd/probe_model.h"
 #include "cmd/print_diag.h"
 #include "cmd/write_out.h"
@@ -51,26 +52,6 @@ static void put_ok(const dlt_run_spec *spec, const dlt_session *session, const c
     dlt_buf_printf(out, " at batch %s\n", number);
 }
 
-/* Where the mistakes found so far are in how the model is trained only, looks at its data and shapes all the same, so that those
- * mistakes need no second run. */
-static void look_further(const dlt_command_call *call, const char *path, const dlt_load_options *load, bool no_data,
-                         dlt_arena *arena, dlt_diag *diag)
-{
-    static const char *const training[] = {"optimizer", "loss", "metrics", "weighted_metrics", "fit", NULL};
-    dlt_load_options rest = *load;
-    const dlt_run_spec *spec = NULL;
-    dlt_session *session = NULL;
-    dlt_diag *told = dlt_diag_create(); /* what it holds was said already */
-    rest.without = training;
-    rest.override_count = 0; /* they may name what is left out */
-    if (told != NULL && load->override_count == 0 && strcmp(path, "-") != 0 &&
-        dlt_spec_load(arena, call->catalogue, path, &rest, &spec, told) == DLT_OK) {
-        (void)dlt_probe_model(spec, no_data, &session, diag); /* its mistakes are in the diag now */
-        dlt_session_close(session);
-    }
-    dlt_diag_destroy(told);
-}
-
 /* One file with a diag of its own, so that its messages and their count stand together. */
 static dlt_status check_file(const dlt_command_call *call, const char *path, bool many)
 {
@@ -88,12 +69,8 @@ static dlt_status check_file(const dlt_command_call *call, const char *path, boo
     }
     const dlt_run_spec *spec = NULL;
     dlt_session *session = NULL;
-    status = dlt_spec_load(arena, call->catalogue, path, &load, &spec, diag);
-    if (status == DLT_OK) {
-        status = dlt_probe_model(spec, options->no_data, &session, diag);
-    } else {
-        look_further(call, path, &load, options->no_data, arena, diag);
-    }
+    status = dlt_load_model(arena, call->catalogue, path, &load, options->no_data, &spec, diag);
+    status = status == DLT_OK ? dlt_probe_model(spec, options->no_data, &session, diag) : status;
     dlt_diag_sort(diag);
     if (options->format == FORMAT_JSON) {
         dlt_print_messages_json(diag, &out);

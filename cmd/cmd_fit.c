@@ -1,8 +1,9 @@
 /* cmd/cmd_fit.c: dltrain fit: trains a model; starts, resumes or says "done". */
+#include "cmd/load_model.h"
 #include "cmd/model_flags.h"
 #include "cmd/screen.h"
-#include "trainer/plan_report.h"
 #include "cmd/write_out.h"
+#include "trainer/plan_report.h"
 #include "trainer/signals.h"
 
 #include "base/json.h"
@@ -99,7 +100,7 @@ static dlt_status run(const dlt_command_call *call)
     const dlt_run_spec *spec = NULL;
     dlt_buf argv = {0};
     dlt_fit_result *result = dlt_arena_alloc(call->arena, 1, sizeof *result);
-    DLT_TRY(dlt_spec_load(call->arena, call->catalogue, call->arguments.at[0], &load, &spec, call->diag));
+    DLT_TRY(dlt_load_argument(call, &load, &spec));
     dlt_screen *screen = dlt_screen_create(o->verbose.set ? (int)o->verbose.value : 1);
     put_argv(call, &argv);
     if (screen == NULL || result == NULL || argv.failed) {

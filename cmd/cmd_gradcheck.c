@@ -1,4 +1,5 @@
 /* cmd/cmd_gradcheck.c: dltrain gradcheck: are the gradients of this model right? */
+#include "cmd/load_model.h"
 #include "cmd/model_flags.h"
 #include "cmd/write_out.h"
 #include "trainer/proofs.h"
@@ -32,7 +33,7 @@ static dlt_status run(const dlt_command_call *call)
     const dlt_gradcheck_row *rows = NULL;
     int count = 0, bad = 0, unchecked = 0;
     dlt_buf out = {0};
-    DLT_TRY(dlt_spec_load(call->arena, call->catalogue, call->arguments.at[0], &load, &spec, call->diag));
+    DLT_TRY(dlt_load_argument(call, &load, &spec));
     dlt_session_options options = dlt_session_of_flags(&o->device);
     options.depth = DLT_DEPTH_LOAD;
     options.train = true;

@@ -1,4 +1,5 @@
 /* cmd/cmd_plan.c: dltrain plan: exact memory, work and kernels of a run before it is queued. */
+#include "cmd/load_model.h"
 #include "cmd/model_flags.h"
 #include "cmd/write_out.h"
 #include "graph/passes.h"
@@ -172,7 +173,7 @@ static dlt_status run(const dlt_command_call *call)
     if (o->solve == SOLVE_BATCH && limit < 0) {
         return dlt_fail(call->diag, DLT_E_CONFIG, (dlt_pos){0}, "--solve batch needs --limit");
     }
-    DLT_TRY(dlt_spec_load(call->arena, call->catalogue, call->arguments.at[0], &load, &spec, call->diag));
+    DLT_TRY(dlt_load_argument(call, &load, &spec));
     DLT_TRY(open_session(call, spec, o->batch.set ? o->batch.value : 0, &session));
     dlt_status status = report(call, spec, session->engine, limit, &out);
     const dlt_status written = dlt_write_out(&out, call->diag);

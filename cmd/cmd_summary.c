@@ -1,4 +1,5 @@
 /* cmd/cmd_summary.c: dltrain summary: layers, shapes, parameters. */
+#include "cmd/load_model.h"
 #include "cmd/model_flags.h"
 #include "cmd/write_out.h"
 #include "graph/passes.h"
@@ -245,7 +246,7 @@ static dlt_status run(const dlt_command_call *call)
     dlt_session *session = NULL;
     rows r = {.arena = call->arena};
     dlt_buf out = {0};
-    DLT_TRY(dlt_spec_load(call->arena, call->catalogue, call->arguments.at[0], &load, &spec, call->diag));
+    DLT_TRY(dlt_load_argument(call, &load, &spec));
     dlt_session_options options = dlt_session_of_flags(&o->device);
     options.depth = DLT_DEPTH_SCAN;
     options.no_data = o->no_data;

@@ -1,4 +1,5 @@
 /* cmd/cmd_time.c: dltrain time: where a training step spends its time. */
+#include "cmd/load_model.h"
 #include "cmd/model_flags.h"
 #include "cmd/write_out.h"
 #include "trainer/proofs.h"
@@ -252,7 +253,7 @@ static dlt_status run(const dlt_command_call *call)
     dlt_session *session = NULL;
     dlt_timing t = {0};
     dlt_buf out = {0};
-    DLT_TRY(dlt_spec_load(call->arena, call->catalogue, call->arguments.at[0], &load, &spec, call->diag));
+    DLT_TRY(dlt_load_argument(call, &load, &spec));
     dlt_time_options options = {.steps = o->steps.set ? o->steps.value : STEPS, .weights = o->weights, .whole = o->whole};
     const int threads = o->device.threads.set ? (int)o->device.threads.value : dlt_processors();
     double alone = 0;

@@ -6,6 +6,7 @@
  * The final files are compared bit for bit. */
 #include "cmd/args.h"
 #include "cmd/fit_process.h"
+#include "cmd/load_model.h"
 #include "cmd/write_out.h"
 #include "io/file.h"
 #include "schema/dump.h"
@@ -395,7 +396,7 @@ static dlt_status run(const dlt_command_call *call)
     const dlt_load_options load = {.overrides = o->overrides.at, .override_count = o->overrides.count};
     const dlt_run_spec *spec = NULL;
     const char *place = o->folder != NULL ? o->folder : getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
-    DLT_TRY(dlt_spec_load(call->arena, call->catalogue, call->arguments.at[0], &load, &spec, call->diag));
+    DLT_TRY(dlt_load_argument(call, &load, &spec));
     char *folder = dlt_arena_printf(call->arena, "%s/dltrain-verify-XXXXXX", place);
     proof *p = dlt_arena_alloc(call->arena, 1, sizeof *p);
     if (folder == NULL || p == NULL) {

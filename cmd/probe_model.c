@@ -20,7 +20,7 @@ dlt_status dlt_probe_model(const dlt_run_spec *spec, bool no_data, dlt_session *
                                    .evaluate = s->loss != NULL &&
                                                (s->data.validation != NULL || s->data.test != NULL)};
     if (options.no_data && !begins_with_input(s)) {
-        return DLT_OK; /* nothing more can be told */
+        return dlt_session_parts(spec, diag); /* nothing more can be told */
     }
     options.train = options.train && !options.no_data;
     options.evaluate = options.evaluate && !options.no_data;

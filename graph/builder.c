@@ -39,6 +39,12 @@ bool dlt_builder_look_on(dlt_builder *b)
     return !b->failed;
 }
 
+void dlt_builder_mistake(dlt_builder *b)
+{
+    b->mistaken = b->mistaken || !b->failed;
+    b->failed = true;
+}
+
 bool dlt_builder_mistaken(const dlt_builder *b)
 {
     return b->mistaken;
@@ -88,6 +94,7 @@ dlt_value *dlt_builder_out_of_memory(dlt_builder *b)
 {
     if (!b->failed) {
         dlt_fail_memory(b->diag);
+        b->why = DLT_E_MEMORY;
         b->mistaken = false;
     }
     b->failed = true;
@@ -193,7 +200,7 @@ static dlt_value *reject(dlt_builder *b, dlt_status status, dlt_pos at, const ch
     if (!b->failed) {
         char text[512];
         vsnprintf(text, sizeof text, fmt, args);
-        dlt_fail(b->diag, status, at, "%s", text);
+        b->why = dlt_fail(b->diag, status, at, "%s", text);
         b->mistaken = status == DLT_E_CONFIG;
     }
     b->failed = true;
@@ -778,7 +785,7 @@ dlt_status dlt_builder_finish(dlt_builder *b, dlt_graph **graph)
         dlt_builder_out_of_memory(b);
     }
     if (b->failed) {
-        const dlt_status status = dlt_diag_status(b->diag);
+        const dlt_status status = b->why != DLT_OK ? b->why : dlt_diag_status(b->diag);
         return status != DLT_OK ? status : DLT_E_INTERNAL;
     }
     *graph = b->graph;

@@ -37,6 +37,8 @@ bool dlt_builder_failed(const dlt_builder *b);
  * calls this must end with dlt_builder_fail. false if building failed for another reason.
  */
 bool dlt_builder_look_on(dlt_builder *b);
+/** Fails for a mistake of the model that was told elsewhere. */
+void dlt_builder_mistake(dlt_builder *b);
 /** Whether a mistake of the model was told: what seems wrong now may follow from it. */
 bool dlt_builder_mistaken(const dlt_builder *b);
 /** True in a training program for a layer that is trainable: batch statistics, dropout. */

@@ -22,6 +22,7 @@ struct dlt_builder {
     int depth;
     dlt_phase phase;
     bool failed;
+    dlt_status why; /* it failed; DLT_OK: it has not, or for a mistake that was told elsewhere */
     bool mistaken; /* failed by a mistake of the model, now or before dlt_builder_look_on */
     dlt_value **read;    /* by variable id: value at the start of the step, or NULL */
     dlt_value **current; /* by variable id: value now, or NULL */

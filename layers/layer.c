@@ -1,5 +1,5 @@
 /* layers/layer.c: the registry, and how lists of layers become graph: names, scopes, masks, reuse. */
-#include "layers/layer.h"
+#include "layers/unknown.h"
 
 #include "base/names.h"
 #include "base/text.h"
@@ -50,6 +50,7 @@ typedef struct model {
     const dlt_item *item; /* the layer that is being built */
     bool trainable;       /* it and all around it */
     bool reused;
+    bool looks_on;        /* behind a layer that is rejected */
     dlt_layer_call call;
     dlt_layer_visit *visit;
     void *visit_context;
@@ -301,6 +302,8 @@ dlt_value *dlt_layers_apply(dlt_builder *b, const dlt_items *items, const char *
             dlt_reject_at(b, DLT_E_MEMORY, items->at[i]->pos, "out of memory");
         }
     }
+    size_t known = 0; /* behind a mistake: the first layer that is looked at again */
+    bool mistaken = false;
     for (size_t i = 0; i < items->count && !dlt_builder_failed(b); i++) {
         const dlt_item *item = items->at[i];
         const bool counted = !dlt_layer_of(item)->no_key;
@@ -310,19 +313,39 @@ dlt_value *dlt_layers_apply(dlt_builder *b, const dlt_items *items, const char *
             value = dlt_reject_at(b, DLT_E_MEMORY, item->pos, "out of memory");
             break;
         }
+        if (i < known) {
+            continue;
+        }
+        built *before = f.layers;
         value = apply_member(b, &f, item, name, key, value);
+        if (value == NULL && m->looks_on && f.above == NULL && dlt_builder_look_on(b)) {
+            mistaken = true;
+            known = dlt_layers_known_again(b, items, i, &value);
+            if (known == i) { /* it is right in itself */
+                f.layers = before;
+                *dlt_names_at(&f.names, name, 0) = 0;
+                value = apply_member(b, &f, item, name, key, value);
+                known = value == NULL && dlt_builder_look_on(b) ? dlt_layers_known_again(b, items, i + 1, &value) : i + 1;
+            }
+        }
     }
     m->frame = f.above;
     if (list != NULL) {
         dlt_scope_leave(b);
     }
-    return dlt_builder_failed(b) ? NULL : value;
+    if (mistaken) {
+        dlt_builder_fail(b);
+    } else if (dlt_builder_failed(b)) {
+        value = NULL;
+    }
+    return value;
 }
 
 dlt_value *dlt_model_apply(dlt_builder *b, const dlt_items *items, dlt_value *in, const dlt_fitted *fitted,
                            dlt_value *const *inputs, int input_count, dlt_layer_visit *visit, void *context)
 {
     model m = {.trainable = true,
+               .looks_on = true,
                .fitted = fitted,
                .inputs = inputs,
                .input_count = input_count,
@@ -330,6 +353,16 @@ dlt_value *dlt_model_apply(dlt_builder *b, const dlt_items *items, dlt_value *in
                .visit_context = context};
     dlt_builder_set_context(b, &m);
     dlt_value *out = dlt_layers_apply(b, items, NULL, in);
+    dlt_builder_set_context(b, NULL);
+    return out;
+}
+
+dlt_value *dlt_layer_alone(dlt_builder *b, const dlt_item *item, dlt_value *in)
+{
+    model m = {.trainable = true};
+    const dlt_items one = {1, &item};
+    dlt_builder_set_context(b, &m);
+    dlt_value *out = dlt_layers_apply(b, &one, NULL, in);
     dlt_builder_set_context(b, NULL);
     return out;
 }

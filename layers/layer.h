@@ -110,9 +110,14 @@ static inline const dlt_layer_desc *dlt_layer_of(const dlt_item *item)
  */
 typedef void dlt_layer_visit(void *context, const dlt_item *item, const char *path, dlt_value *in, dlt_value *out);
 dlt_value *dlt_layers_apply(dlt_builder *b, const dlt_items *items, const char *list, dlt_value *in);
-/** The model's own list; the only one that a trainer calls. */
+/**
+ * The model's own list; the only one that a trainer calls. Where a layer is rejected, those behind it are looked at as far as can be:
+ * then the builder has failed, and the result is something of the right shape to look at, or NULL where that is not known.
+ */
 dlt_value *dlt_model_apply(dlt_builder *b, const dlt_items *items, dlt_value *in, const dlt_fitted *fitted,
                            dlt_value *const *inputs, int input_count, dlt_layer_visit *visit, void *context);
+/** One layer, in a builder in which there is nothing else: what it makes of `in`, or NULL where it is rejected. */
+dlt_value *dlt_layer_alone(dlt_builder *b, const dlt_item *item, dlt_value *in);
 /**
  * Builds one inner layer of the present one (Bidirectional, TimeDistributed): `name` extends the path, `group` the path in
  * weights files ("forward_layer", "layer").

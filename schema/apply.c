@@ -1,9 +1,11 @@
 /* schema/apply.c: fills parameter structs from a tree as their field tables say.
  *
  * Every mistake is reported and reading goes on, so that one run shows them all. What a mistake leaves in a
- * struct is not looked at by anyone: the spec is handed out only when there was none. */
+ * struct is not looked at by anyone: the spec is handed out only when there was none, or when what is wrong was
+ * replaced (dlt_load_options.stand_in). */
 #include "schema/schema_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static bool apply_value(dlt_loader *l, const dlt_field *field, const char *name, const dlt_yaml *node,
@@ -220,6 +222,83 @@ static dlt_field field_of_part(const dlt_field *weight, const char *name, dlt_pa
                        .doc = weight->doc};
 }
 
+/* ---- going on behind a mistake (dlt_load_options.stand_in) ---- */
+
+/* Bytes of a field's value. */
+static size_t size_of(const dlt_field *field)
+{
+    switch (field->type) {
+    case DLT_FIELD_INT:
+        return sizeof(int64_t);
+    case DLT_FIELD_OPT_INT:
+        return sizeof(dlt_opt_int);
+    case DLT_FIELD_FLOAT:
+        return sizeof(double);
+    case DLT_FIELD_OPT_FLOAT:
+        return sizeof(dlt_opt_float);
+    case DLT_FIELD_BOOL:
+        return sizeof(bool);
+    case DLT_FIELD_STRING:
+    case DLT_FIELD_PATH:
+    case DLT_FIELD_ITEM:
+    case DLT_FIELD_FLOAT_OR_ITEM:
+        return sizeof(void *);
+    case DLT_FIELD_ENUM:
+        return sizeof(int);
+    case DLT_FIELD_AXES:
+        return (size_t)field->count * sizeof(int64_t);
+    case DLT_FIELD_PATHS:
+    case DLT_FIELD_STRINGS:
+    case DLT_FIELD_INTS:
+    case DLT_FIELD_SHAPE:
+    case DLT_FIELD_FLOATS:
+    case DLT_FIELD_COLUMNS:
+    case DLT_FIELD_ITEMS:
+    case DLT_FIELD_ITEM_LISTS:
+        return sizeof(dlt_items); /* a count and a pointer, all of them */
+    case DLT_FIELD_FLOAT_MAP:
+        return sizeof(dlt_float_map);
+    case DLT_FIELD_STRING_MAP:
+        return sizeof(dlt_string_map);
+    case DLT_FIELD_ITEM_MAP:
+        return sizeof(dlt_item_map);
+    case DLT_FIELD_STRUCT:
+        return field->size;
+    case DLT_FIELD_WEIGHT:
+        return sizeof(dlt_weight_params);
+    }
+    return 0;
+}
+
+/* Remembers that something is wrong under the path where the loader is; `meant`: what an unknown key there should be, or NULL. */
+static void note_broken(dlt_loader *l, const char *meant)
+{
+    const char *path = dlt_buf_text(&l->path);
+    const char *dot = strrchr(path, '.');
+    const size_t above = meant == NULL ? strlen(path) : dot != NULL ? (size_t)(dot + 1 - path) : 0;
+    char whole[64];
+    snprintf(whole, sizeof whole, "%.*s%s", (int)(above < 40 ? above : 40), path, meant != NULL ? meant : "");
+    l->broken |= dlt_text_starts(whole, "layers") ? DLT_BROKEN_LAYERS
+                 : dlt_text_starts(whole, "fit")  ? DLT_BROKEN_FIT
+                 : dlt_text_starts(whole, "data") ? DLT_BROKEN_DATA
+                                                  : 0;
+    if (dlt_text_starts(whole, "metrics") || dlt_text_starts(whole, "weighted_metrics") ||
+        (dlt_text_starts(whole, "data") && !dlt_text_starts(whole, "data.train") && !dlt_text_starts(whole, "data.test"))) {
+        l->broken |= DLT_BROKEN_LOGS;
+    }
+}
+
+/* Takes a section's wrong value away, so that the default comes in its place; false: what is there is good to go on with. */
+static bool take_away(const dlt_field *field, const dlt_yaml *node, char *base)
+{
+    const bool list = field->type == DLT_FIELD_ITEMS && node->type == DLT_YAML_LIST; /* holds what is good of it */
+    if (list || (field->type == DLT_FIELD_STRUCT && node->type == DLT_YAML_MAP)) {
+        return false;
+    }
+    memset(base + field->offset, 0, size_of(field));
+    return !dlt_field_required(field); /* that it is missing was never said, and must not be now */
+}
+
 /* ---- tables of fields ---- */
 
 /* The value under one key. */
@@ -274,6 +353,7 @@ static bool apply_default(dlt_loader *l, const dlt_field *field, dlt_pos owner, 
         const dlt_detail detail = {.allowed = dlt_take_text(l, &expected)};
         dlt_mistake(l, owner, &detail, "%s'%s' is missing (%s); write %s: %s", dlt_owner_prefix(l),
                     field->name, detail.allowed, field->name, dlt_take_text(l, &example));
+        note_broken(l, NULL);
         dlt_leave(l, before);
         return false;
     }
@@ -373,7 +453,12 @@ bool dlt_apply_fields(dlt_loader *l, const dlt_field *fields, const dlt_category
             if (field_pos != NULL && field_pos[index].line == 0) {
                 field_pos[index] = map->values[i]->pos;
             }
-            good = apply_key(l, field, part, key->text, map->values[i], base) && good;
+            const bool right = apply_key(l, field, part, key->text, map->values[i], base);
+            if (!right && category == NULL && l->stand_in != NULL) {
+                note_broken(l, NULL);
+                given[index][part] = !take_away(field, map->values[i], base);
+            }
+            good = right && good;
         } else if (category != NULL && item != NULL) {
             good = apply_common(l, category, key->text, map->values[i], item, &known) && good;
         }
@@ -382,6 +467,9 @@ bool dlt_apply_fields(dlt_loader *l, const dlt_field *fields, const dlt_category
             const dlt_field *other = meant != NULL ? dlt_field_of(fields, meant, &part) : NULL;
             if (other != NULL) { /* so that it is not reported as missing too */
                 given[other - fields][part] = true;
+            }
+            if (category == NULL && l->stand_in != NULL) {
+                note_broken(l, meant != NULL ? meant : "");
             }
             good = false;
         }

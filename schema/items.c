@@ -284,13 +284,13 @@ static dlt_pos name_pos(const dlt_yaml *node, const dlt_item *item)
 
 /* A name given twice in one list of things. */
 static bool check_names(dlt_loader *l, const dlt_category *category, const dlt_yaml *node,
-                        const dlt_items *items)
+                        const dlt_items *items, const dlt_item **list)
 {
     enum { ROOM = 64 };
     size_t room = ROOM, named = 0;
     bool good = true;
     for (size_t i = 0; i < items->count; i++) {
-        named += items->at[i]->name != NULL;
+        named += items->at[i] != NULL && items->at[i]->name != NULL;
     }
     if (named < 2) {
         return true;
@@ -301,7 +301,7 @@ static bool check_names(dlt_loader *l, const dlt_category *category, const dlt_y
     const dlt_item **table = dlt_arena_alloc(l->arena, room, sizeof *table);
     for (size_t i = 0; table != NULL && i < items->count; i++) {
         const dlt_item *item = items->at[i];
-        if (item->name == NULL) {
+        if (item == NULL || item->name == NULL) {
             continue;
         }
         uint64_t hash = 1469598103934665603u;
@@ -318,12 +318,43 @@ static bool check_names(dlt_loader *l, const dlt_category *category, const dlt_y
         }
         const dlt_detail detail = {.found = item->name};
         const dlt_pos first = table[slot]->pos;
+        dlt_item *unnamed = l->stand_in != NULL ? dlt_arena_alloc(l->arena, 1, sizeof *unnamed) : NULL;
+        if (unnamed != NULL) { /* to go on with: it is told only once */
+            *unnamed = *item;
+            unnamed->name = NULL;
+            list[i] = unnamed;
+        }
         good = dlt_mistake(
             l, name_pos(node->values[i], item), &detail,
             "the name '%s' stands twice in this list; the first %s that has it is on line %u, column %u",
             item->name, category->name, first.line, first.column);
     }
     return table != NULL && good;
+}
+
+/* Layers that are wrong become the layer that stands for them. */
+static void replace_wrong(dlt_loader *l, const dlt_category *category, const dlt_yaml *node, const dlt_item **list)
+{
+    for (size_t i = 0; i < node->count && strcmp(category->name, "layer") == 0; i++) {
+        dlt_item *item = list[i] == NULL ? dlt_arena_alloc(l->arena, 1, sizeof *item) : NULL;
+        if (item != NULL) {
+            *item = (dlt_item){
+                .kind = l->stand_in, .written = l->stand_in->name, .trainable = true, .pos = node->values[i]->pos};
+            list[i] = item;
+        }
+    }
+}
+
+/* Moves what is there to the front; returns how much that is. */
+static size_t without_null(const dlt_item **list, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (list[i] != NULL) {
+            list[kept++] = list[i];
+        }
+    }
+    return kept;
 }
 
 bool dlt_apply_items(dlt_loader *l, const dlt_field *field, const dlt_category *category, const char *name,
@@ -359,8 +390,15 @@ bool dlt_apply_items(dlt_loader *l, const dlt_field *field, const dlt_category *
         dlt_leave(l, before);
     }
     good = good && !l->stop;
+    if (list != NULL && l->stand_in != NULL && !good) {
+        replace_wrong(l, category, node, list);
+        *items = (dlt_items){node->count, list};
+        (void)check_names(l, category, node, items, list);
+        *items = (dlt_items){without_null(list, node->count), list};
+        return false;
+    }
     *items = (dlt_items){good ? node->count : 0, list};
-    return good && check_names(l, category, node, items);
+    return good && check_names(l, category, node, items, list);
 }
 
 /* "kernel_size[1]" */

@@ -37,6 +37,9 @@ typedef struct dlt_kind_entry {
     const dlt_kind *kind;
 } dlt_kind_entry;
 
+/** Parts of a model file in which something is wrong, so that what hangs on them is not known. */
+enum { DLT_BROKEN_LAYERS = 1, DLT_BROKEN_DATA = 2, DLT_BROKEN_FIT = 4, DLT_BROKEN_LOGS = 8 /* the names that callbacks watch */ };
+
 /** State of reading one model file. */
 typedef struct dlt_loader {
     dlt_arena *arena;
@@ -46,6 +49,8 @@ typedef struct dlt_loader {
     bool stored;     /* see dlt_load_options */
     bool stop;       /* so many mistakes, or so many values, that the rest is not looked at */
     bool in_default; /* a default of a table is being read, not the user's text */
+    const dlt_kind *stand_in; /* of dlt_load_options */
+    unsigned broken;          /* DLT_BROKEN_..: what was left out because it is wrong */
     size_t errors;
     size_t visited; /* values looked at, those behind variables included */
     int depth;      /* of nested values while applying */

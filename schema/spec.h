@@ -51,17 +51,23 @@ typedef struct dlt_run_spec {
     const char *folder;    /* absolute: relative paths were taken against it */
     char digest[65];       /* of everything that changes what is trained (decisions 29) */
     const struct dlt_shown *effective; /* every value written down again: see schema/dump.h */
+    bool mistaken;         /* made in spite of mistakes (dlt_load_options.stand_in): to look for others in, and for nothing else */
 } dlt_run_spec;
 
 typedef struct dlt_load_options {
     const char *const *overrides; /* "fit.epochs=3", in order */
     size_t override_count;
-    const char *const *without; /* keys at the top that are passed over, as if they were not there; ends with NULL; NULL: none */
+    /**
+     * Kind that takes the place of each layer that is wrong. With it a spec is handed out in spite of mistakes, if what is wrong can
+     * be left out: things of lists go, fields get their defaults, and callbacks go where it is not known what they may watch. NULL: none is.
+     */
+    const dlt_kind *stand_in;
     bool stored; /* the text comes from a checkpoint: no include, no variables, paths are not resolved (decisions 31) */
 } dlt_load_options;
 
 /**
- * Reads a model file into a run spec. All mistakes are reported, not only the first; *spec is NULL if there is any.
+ * Reads a model file into a run spec. All mistakes are reported, not only the first; *spec is NULL if there is any, but for
+ * options->stand_in.
  * path "-" is standard input. Everything lives in `arena`.
  */
 dlt_status dlt_spec_load(dlt_arena *arena, const dlt_catalogue *catalogue, const char *path,

@@ -459,14 +459,27 @@ static void check_initializers(const dlt_check *c, dlt_diag *diag)
     }
 }
 
+/* Of the messages from the Nth on: DLT_E_MEMORY if one says so, else that of the first error. */
+static dlt_status status_since(const dlt_diag *diag, size_t nth)
+{
+    dlt_status status = DLT_OK;
+    for (size_t i = nth; i < dlt_diag_size(diag); i++) {
+        const dlt_status one = dlt_diag_at(diag, i)->status;
+        status = status == DLT_OK || one == DLT_E_MEMORY ? one : status;
+    }
+    return status;
+}
+
 dlt_status dlt_check_model(const dlt_check *check, dlt_diag *diag)
 {
-    const size_t errors = dlt_diag_count(diag, DLT_ERROR);
+    const size_t told = dlt_diag_size(diag);
     if (check->y != NULL) {
         check_loss(check, diag);
         check_metrics(check, diag);
     }
     check_callbacks(check, diag);
-    check_initializers(check, diag);
-    return dlt_diag_count(diag, DLT_ERROR) > errors ? dlt_diag_status(diag) : DLT_OK;
+    if (check->variables != NULL) {
+        check_initializers(check, diag);
+    }
+    return status_since(diag, told);
 }

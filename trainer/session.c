@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "io/data/convert.h"
+#include "layers/unknown.h"
 #include "trainer/check.h"
 #include "trainer/culprit.h"
 
@@ -139,20 +140,31 @@ static dlt_status weigh_classes(dlt_session *s, const dlt_session_options *o, dl
     return DLT_OK;
 }
 
+/* Whether there is something that the layers can be built on. */
+static bool has_start(const dlt_session *s)
+{
+    return s->spec->layers.count > 0 &&
+           (s->frame != NULL || (dlt_layer_of(s->spec->layers.at[0])->starts && dlt_table_layer_of(s->spec) == NULL));
+}
+
+static bool begins_unknown(const dlt_session *s)
+{
+    return s->spec->layers.count > 0 && s->spec->layers.at[0]->kind == &dlt_layer_unknown.kind;
+}
+
 static dlt_status make_inputs(dlt_session *s, const dlt_session_options *o, dlt_diag *diag)
 {
     if (s->frame == NULL && o->loaded != NULL) {
         s->frame = o->loaded->frame;
     }
-    if (s->frame != NULL) {
+    if (s->frame != NULL && !begins_unknown(s)) { /* what comes first might have been a layer for tables */
         return dlt_inputs_create(s->arena, s->spec, s->signature, s->frame, &s->fitted, &s->inputs, diag);
     }
     s->inputs = dlt_arena_alloc(s->arena, 1, sizeof *s->inputs); /* no data: Input says what there is */
     if (s->inputs == NULL) {
         return dlt_fail_memory(diag);
     }
-    if (s->spec->layers.count == 0 || !dlt_layer_of(s->spec->layers.at[0])->starts ||
-        dlt_table_layer_of(s->spec) != NULL) {
+    if (!has_start(s)) {
         return dlt_fail(
             diag, DLT_E_CONFIG, dlt_run_spec_pos(s->run, "layers"),
             "without data the shape of what goes in is not known; begin with Input: {shape: [...]}");
@@ -167,20 +179,35 @@ static bool is_mistake(dlt_status status)
 }
 
 /* Whole-model checks that need neither data nor outputs: what callbacks watch. */
-static void check_parts(const dlt_session *s, dlt_diag *diag)
+static dlt_status check_parts(const dlt_session *s, dlt_diag *diag)
 {
-    const dlt_variables *variables = dlt_variables_create(s->arena);
     dlt_metric_set *metrics = NULL;
-    if (variables != NULL && dlt_metric_set_create(s->arena, &s->spec->metrics, &s->spec->weighted_metrics,
-                                                   &metrics, diag) == DLT_OK) {
-        const dlt_check check = {.spec = s->spec,
-                                 .variables = variables,
-                                 .metrics = metrics,
-                                 .validation = s->spec->data.validation != NULL};
-        (void)dlt_check_model(&check, diag); /* there is a mistake already, whose status counts */
-    }
+    DLT_TRY(dlt_metric_set_create(s->arena, &s->spec->metrics, &s->spec->weighted_metrics, &metrics, diag));
+    const dlt_check check = {.spec = s->spec, .metrics = metrics, .validation = s->spec->data.validation != NULL};
+    return dlt_check_model(&check, diag);
 }
 
+/* The data without the sets that may be wrong, or none: what there is to look on with behind a mistake. */
+static dlt_status open_less(dlt_session *s, const dlt_session_options *o, dlt_diag *diag)
+{
+    dlt_data_spec less = o->data != NULL ? *o->data : s->spec->data;
+    if (less.train == NULL || (less.validation == NULL && less.test == NULL)) {
+        return DLT_OK;
+    }
+    less.validation = less.test = NULL;
+    dlt_session_options again = *o;
+    again.data = &less;
+    again.depth = DLT_DEPTH_PROBE; /* nothing will be trained */
+    dlt_diag *unheard = dlt_diag_create(); /* train may be what is wrong, which was told */
+    dlt_status status = unheard != NULL ? open_data(s, &again, unheard) : dlt_fail_memory(diag);
+    if (unheard != NULL && status == DLT_E_MEMORY) {
+        (void)dlt_fail_memory(diag);
+    }
+    dlt_diag_destroy(unheard);
+    return is_mistake(status) ? DLT_OK : status;
+}
+
+/* After a mistake there is a session too, if there is more in which mistakes can be found. */
 static dlt_status begin(const dlt_run_spec *run, const dlt_session_options *o, dlt_session **out,
                         dlt_diag *diag)
 {
@@ -192,25 +219,36 @@ static dlt_status begin(const dlt_run_spec *run, const dlt_session_options *o, d
         return dlt_fail_memory(diag);
     }
     *s = (dlt_session){.arena = arena, .run = run, .spec = &run->value};
-    dlt_status status =
-        run->value.layers.count > 0
-            ? DLT_OK
-            : dlt_fail(diag, DLT_E_CONFIG, dlt_run_spec_pos(run, "layers"), "the model has no layers");
-    status = status == DLT_OK ? open_data(s, o, diag) : status;
-    status = status == DLT_OK ? fit_table(s, o, diag) : status;
+    dlt_status told = run->mistaken ? DLT_E_CONFIG : DLT_OK; /* the first mistake */
+    dlt_status status = DLT_OK;
+    if (run->value.layers.count == 0 && !run->mistaken) {
+        told = dlt_fail(diag, DLT_E_CONFIG, dlt_run_spec_pos(run, "layers"), "the model has no layers");
+    }
+    status = open_data(s, o, diag);
+    if (is_mistake(status)) {
+        told = told != DLT_OK ? told : status;
+        status = open_less(s, o, diag);
+    }
+    if (status == DLT_OK && told != DLT_OK && !has_start(s)) {
+        status = told;
+    }
+    status = status == DLT_OK && !begins_unknown(s) ? fit_table(s, o, diag) : status;
     status = status == DLT_OK ? make_inputs(s, o, diag) : status;
-    status = status == DLT_OK ? check_numbers(s, o, diag) : status;
+    const dlt_status numbers = status == DLT_OK ? check_numbers(s, o, diag) : DLT_OK;
+    told = told == DLT_OK && is_mistake(numbers) ? numbers : told;
+    if (numbers != DLT_OK && !is_mistake(numbers)) {
+        status = numbers;
+    }
     if (status == DLT_OK) {
         count(s, o);
-    } else if (is_mistake(status)) { /* of the data: what does not need them is told as well */
-        check_parts(s, diag);
+        *out = s;
+        return told;
     }
-    if (status != DLT_OK) {
-        dlt_session_close(s);
-        return status;
+    if (is_mistake(status)) { /* what needs neither data nor layers is told as well */
+        (void)check_parts(s, diag);
     }
-    *out = s;
-    return DLT_OK;
+    dlt_session_close(s);
+    return status;
 }
 
 void dlt_session_close(dlt_session *s)
@@ -267,24 +305,23 @@ static dlt_status check_model(dlt_session *s, const dlt_session_options *o, dlt_
                                       .visit = o->visit,
                                       .context = o->visit_context};
     DLT_TRY(dlt_metric_set_create(s->arena, &s->spec->metrics, &s->spec->weighted_metrics, &metrics, diag));
-    dlt_status status =
+    const dlt_status built =
         dlt_step_build(s->arena, variables, s->spec, &s->inputs->step, &options, metrics, &step, diag);
-    if (status != DLT_OK) {
-        if (is_mistake(status)) {
-            check_parts(s, diag);
-        }
-        return status;
+    if (built != DLT_OK && !is_mistake(built)) {
+        return built;
     }
     const dlt_check check = {.spec = s->spec,
-                             .variables = variables,
+                             .variables = built == DLT_OK ? variables : NULL,
                              .y = step.y,
                              .last = step.last,
                              .target = s->inputs->step.target != NULL ? &s->inputs->target : NULL,
                              .metrics = metrics,
                              .validation = s->spec->data.validation != NULL};
-    status = dlt_check_model(&check, diag);
+    const dlt_status status = dlt_check_model(&check, diag);
     const dlt_status ids = check_ids(s, diag), labels = check_labels(s, step.y, diag);
     const dlt_status weights = weigh_classes(s, o, diag);
+    DLT_TRY(is_mistake(status) ? DLT_OK : status);
+    DLT_TRY(built);
     DLT_TRY(status);
     DLT_TRY(ids);
     DLT_TRY(labels);
@@ -297,11 +334,22 @@ static dlt_status check_model(dlt_session *s, const dlt_session_options *o, dlt_
     return DLT_OK;
 }
 
+dlt_status dlt_session_parts(const dlt_run_spec *run, dlt_diag *diag)
+{
+    dlt_session s = {.arena = dlt_arena_create(), .run = run, .spec = &run->value};
+    const dlt_status status = s.arena != NULL ? check_parts(&s, diag) : dlt_fail_memory(diag);
+    dlt_arena_destroy(s.arena);
+    return status;
+}
+
 dlt_status dlt_session_check(const dlt_run_spec *run, const dlt_session_options *options,
                              dlt_session **session, dlt_diag *diag)
 {
-    DLT_TRY(begin(run, options, session, diag));
-    const dlt_status status = check_model(*session, options, diag);
+    dlt_status status = begin(run, options, session, diag);
+    if (*session != NULL) {
+        const dlt_status model = check_model(*session, options, diag);
+        status = status == DLT_OK || !(model == DLT_OK || is_mistake(model)) ? model : status;
+    }
     if (status != DLT_OK) {
         dlt_session_close(*session);
         *session = NULL;
@@ -554,10 +602,14 @@ dlt_status dlt_session_open(const dlt_run_spec *run, const dlt_session_options *
 {
     dlt_session *s = NULL;
     *out = NULL;
-    DLT_TRY(begin(run, o, &s, diag));
+    const dlt_status told = begin(run, o, &s, diag);
+    if (s == NULL) {
+        return told;
+    }
     dlt_session_options quiet = *o;
     quiet.visit = NULL;
     dlt_status status = check_model(s, &quiet, diag);
+    status = told == DLT_OK || !(status == DLT_OK || is_mistake(status)) ? status : told;
     status = status == DLT_OK ? adapt_layers(s, o, diag) : status;
     if (status == DLT_OK) {
         const int64_t rest = s->train_rows >= 0 && s->batch > 0 ? s->train_rows % s->batch : 0;

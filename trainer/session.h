@@ -53,11 +53,13 @@ typedef struct dlt_session {
 } dlt_session;
 
 /**
- * Builds the forward graph and the training graph, checks the whole model, and stops there: nothing is
+ * All mistakes that can be seen are told, not only the first. Builds the forward graph and the training graph, checks the whole model, and stops there: nothing is
  * planned, no device is opened. *y_shape is the output's shape, batch axis included.
  */
 dlt_status dlt_session_check(const dlt_run_spec *run, const dlt_session_options *options,
                              dlt_session **session, dlt_diag *diag);
+/** Looks only at what needs neither data nor layers: what callbacks watch, and which files they write. */
+dlt_status dlt_session_parts(const dlt_run_spec *run, dlt_diag *diag);
 /** Opens data and device, fits, builds and plans all programs. Weights are not made and no device memory is
  * taken yet. */
 dlt_status dlt_session_open(const dlt_run_spec *run, const dlt_session_options *options,

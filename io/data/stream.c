@@ -23,6 +23,7 @@ struct dlt_stream {
     const char *damage; /* gzip: what is wrong with what comes next */
     dlt_stamp stamp;
     int64_t position; /* bytes taken from the file */
+    int64_t produced; /* gzip: bytes given out. Places of damage are told by it: how far zlib has read by then depends on how much was asked for */
     z_stream z;
     size_t in_at, in_end; /* what of `in` is not used yet */
     unsigned char in[INPUT_BYTES];
@@ -184,8 +185,8 @@ static dlt_status inflate_some(dlt_stream *s, void *data, size_t bytes, size_t *
 {
     while (!s->ended) {
         if (s->damage != NULL) {
-            return dlt_fail(diag, DLT_E_DATA, s->at, "'%s' is damaged: its gzip data are wrong near byte %lld (%s)", s->path,
-                            (long long)(s->position - (int64_t)(s->in_end - s->in_at)), s->damage);
+            return dlt_fail(diag, DLT_E_DATA, s->at, "'%s' is damaged: its gzip data are wrong behind the first %lld bytes that they hold (%s)", s->path,
+                            (long long)s->produced, s->damage);
         }
         if (s->member_ended) {
             DLT_TRY(next_member(s, diag));
@@ -215,6 +216,7 @@ static dlt_status inflate_some(dlt_stream *s, void *data, size_t bytes, size_t *
         }
         s->member_ended = result == Z_STREAM_END;
         *got = room - s->z.avail_out;
+        s->produced += (int64_t)*got;
         if (*got > 0) {
             return DLT_OK;
         }

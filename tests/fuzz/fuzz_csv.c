@@ -49,7 +49,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const unsigned choice = fuzz_choice(data, size);
     dlt_dataset_options small = options;
     small.block_bytes = blocks[choice % DLT_COUNT(blocks)];
-    FUZZ_CLAIM(fuzz_read_all(&f, item, DLT_DEPTH_LOAD, small, pieces) == load && strcmp(whole, pieces) == 0);
+    FUZZ_CLAIM(fuzz_read_all(&f, item, DLT_DEPTH_LOAD, small, pieces) == load);
+    /* of a gzip file that is damaged behind a record that is wrong, either is told: a block ends where the damage begins */
+    const bool damaged = load != DLT_OK && size > 2 && data[1] == 0x1f && data[2] == 0x8b;
+    FUZZ_CLAIM(damaged || strcmp(whole, pieces) == 0);
     const dlt_depth depth = choice / 4 % 2 == 0 ? DLT_DEPTH_SCAN : DLT_DEPTH_PROBE;
     FUZZ_CLAIM(load != DLT_OK || fuzz_read_all(&f, item, depth, options, pieces) == DLT_OK);
     dlt_dataset *train = NULL;

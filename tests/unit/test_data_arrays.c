@@ -151,7 +151,7 @@ static void damaged_gzip_is_told_from_short_gzip(void **state)
     file[size - 6] ^= 1; /* of the checksum */
     const char *bad = data_file(f, "bad.gz", file, size);
     assert_null(data_open(f, data_item(f, SOURCES, "IDX", "features", bad, NULL), DLT_DEPTH_LOAD));
-    assert_non_null(strstr(data_message(f, 0), "'bad.gz' is damaged: its gzip data are wrong near byte"));
+    assert_non_null(strstr(data_message(f, 0), "'bad.gz' is damaged: its gzip data are wrong behind the first"));
     data_forget(f);
     file[size - 6] ^= 1;
     file[size] = 'x';
