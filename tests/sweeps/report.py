@@ -44,6 +44,9 @@ ROWS = {
               "{places} places with {refused} refusals, {refused_yaml} of them to libyaml; {resumed} fits gone on with. {at_every_place} of "
               "{allocators} pairs of command and allocator at every place; of the others every Nth: {steps}",
               "python3 tests/sweeps/sweep_alloc.py --full"),
+    "alloc_whole": ("The same at every place of our allocator, in the commands of which `--full` tries every Nth",
+                    "{cases}: {places} places with {refused} refusals, {refused_yaml} of them to libyaml",
+                    "python3 tests/sweeps/sweep_alloc.py --full --whole --only fit-packed,verify-resume,reproduce,schema-stdout"),
     "io": ("File calls that fail or are cut short, once and from then on", "{happened} calls; {resumed} fits gone on with",
            "python3 tests/sweeps/sweep_io.py --full"),
     "disk": ("Disks of every size in steps of 4 KiB", "{tried} sizes, {happened} of them too small; {resumed} fits gone on with",

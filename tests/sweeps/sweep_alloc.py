@@ -281,6 +281,7 @@ class Alloc(sweep.Sweep):
     @staticmethod
     def add_arguments(parser):
         parser.add_argument("--every", type=int, default=1, help="of --full: only every Nth place, from one drawn")
+        parser.add_argument("--whole", action="store_true", help="with --full: at every place of our allocator, in the cases too that try some only; half an hour more")
         parser.add_argument("--only", help="these cases, separated by commas")
         parser.add_argument("--at", metavar="CASE/PROCESS:WHO:N[+]", help="this one place, as a message names it")
 
@@ -400,7 +401,7 @@ class Alloc(sweep.Sweep):
                 yield case, who, drawn, False
                 continue
             whole = case.whole or (who.endswith(":ours") and "child" not in who)
-            step = (case.step if whole else max(1, calls // FEW)) * self.arguments.every
+            step = (1 if whole and self.arguments.whole else case.step if whole else max(1, calls // FEW)) * self.arguments.every
             self.count("allocators")
             if step == 1:
                 self.count("at_every_place")
@@ -427,6 +428,9 @@ class Alloc(sweep.Sweep):
                 tasks.append((case, who, [(int(number.rstrip("+")), number.endswith("+"))], False))
             else:
                 tasks.extend(self.tasks(case, counts))
+        if self.arguments.whole:
+            self.name = "alloc_whole"
+            self.counts["cases"] = ", ".join(case.name for case in chosen)
         if self.full:
             self.counts["steps"] = ", ".join(self.steps) or "none"
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
