@@ -293,7 +293,7 @@ static dlt_status name_far_out(const dlt_blame_options *o, dlt_diag *diag)
     dlt_culprit worst = {0};
     for (int64_t i = 0; view != NULL && o->batch != NULL && i < o->batch->rows; i++) {
         const dlt_view record = {.dataset = view->dataset, .count = 1, .first = o->batch->row_numbers[i]};
-        for (dlt_role role = DLT_ROLE_FEATURE; role <= DLT_ROLE_TARGET; role++) {
+        for (dlt_role role = DLT_ROLE_FEATURE; role <= DLT_ROLE_WEIGHT; role++) {
             dlt_culprit here;
             DLT_TRY(dlt_culprit_find(s->arena, &record, role, NULL, &here, diag));
             if (here.found && (!worst.found || fabs(here.value) > fabs(worst.value))) {

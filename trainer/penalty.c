@@ -32,7 +32,7 @@ static dlt_value *weight_penalties(dlt_builder *b)
     for (int i = 0; i < all->count && !dlt_builder_failed(b); i++) {
         dlt_variable *v = all->list[i];
         if (v->regularizer != NULL && v->trainable) {
-            dlt_scope_enter(b, NULL, NULL, v->pos, true);
+            dlt_scope_enter(b, v->layer, NULL, v->pos, true);
             sum = plus(b, sum, dlt_regularize(b, v->regularizer, dlt_current(b, v)));
             dlt_scope_leave(b);
         }
@@ -62,7 +62,10 @@ static dlt_value *activity_penalties(dlt_builder *b, dlt_value *rows)
             dlt_value *counts = dlt_less(b, row, dlt_mul_c(b, rows, (double)per_sample));
             x = dlt_mul(b, x, dlt_weight_aligned(b, counts, shape));
         }
-        sum = plus(b, sum, dlt_regularize(b, penalties[i].regularizer, x));
+        dlt_scope_enter(b, x != NULL ? penalties[i].value->node->layer : NULL, NULL, penalties[i].regularizer->pos, true);
+        dlt_value *penalty = dlt_regularize(b, penalties[i].regularizer, x);
+        dlt_scope_leave(b);
+        sum = plus(b, sum, penalty);
     }
     if (sum == NULL) {
         return whole;

@@ -59,6 +59,23 @@ class Data(Case):
         self.write("model.yaml", f"data: {{train: {self.ARRAYS}}}\nlayers: [{{Dense: {{units: 2}}}}]\nloss: mse\n")
         self.assertRegex(self.run_fails(BAD_DATA, "fit", "model.yaml"), r"y.npy': record 34 has the value nan")
 
+    def test_penalties(self):
+        """They belong to the layer that asked for them, not to the loss."""
+        self.array("x.npy", (40, 3))
+        self.array("y.npy", (40,), "q")
+        for layer, line in (("{Dense: {units: 4, activation: relu, name: tall, activity_regularizer: {l2: 3e38}}}", "the output of tall, from its"),
+                            ("{Dense: {units: 4, activation: relu, name: tall, kernel_regularizer: {l2: 3e38}}}", "the output of tall, from its")):
+            with self.subTest(layer):
+                text = self.fit(self.ARRAYS, layer + ", " + self.CLASSIFIER)
+                self.assertRegex(text, r"model.yaml:2:\d+: .*first bad value: " + line)
+
+    def test_weights_that_are_far_out(self):
+        self.array("x.npy", (40, 3))
+        self.array("y.npy", (40,), "q")
+        self.array("w.npy", (40,), bad={11: 3e38})
+        text = self.fit("{NPY: {features: x.npy, labels: y.npy, sample_weight: w.npy}}", self.CLASSIFIER)
+        self.assertIn("the largest value of the batch: record 12 of w.npy", text)
+
     def test_measured(self):
         """Normalization meets it before the first batch, and before there is a run."""
         for value, found, culprit in [(NAN, "mean[1], measured on the training data, is nan", "column 1 is nan"),
