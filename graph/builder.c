@@ -251,7 +251,7 @@ dlt_node *dlt_node_add(dlt_builder *b, dlt_op op, dlt_value *const *inputs, int 
             return NULL;
         }
     }
-    if (g->node_count >= DLT_MAX_NODES) {
+    if (g->node_count >= (b->options.most_nodes > 0 ? b->options.most_nodes : DLT_MAX_NODES)) {
         dlt_reject(b, "the model grows beyond 1,000,000 operations here; lower the `times` of Repeat around it");
         return NULL;
     }

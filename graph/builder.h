@@ -19,6 +19,7 @@ typedef struct dlt_builder_options {
     dlt_dtype real; /* F32, or F64 for gradient checks */
     int64_t batch;
     uint64_t seed;
+    int most_nodes; /* that the graph may have; 0: DLT_MAX_NODES */
 } dlt_builder_options;
 /** A graph of more nodes is refused: nested Repeat grows fast (decisions 38). */
 enum { DLT_MAX_NODES = 1000000 };

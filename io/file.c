@@ -81,8 +81,11 @@ static dlt_status check_opened(int opened, const char *path, dlt_status kind, dl
     struct stat status;
     *fd = -1;
     if (opened < 0) {
+        const int reason = errno;
         return dlt_fail(diag, kind, at, "cannot open '%s': %s", path,
-                        errno == EXDEV ? "it leads out of the folder of the file that names it" : strerror(errno));
+                        reason == EXDEV                              ? "it leads out of the folder of the file that names it"
+                        : reason == ELOOP && !dlt_beneath_by_kernel() ? "links are not followed where the kernel cannot keep them inside a folder"
+                                                                      : strerror(reason));
     }
     if (dlt_file()->fstat(opened, &status) != 0) {
         const int reason = errno;

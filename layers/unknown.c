@@ -28,7 +28,8 @@ typedef struct guess {
     dlt_shape shape; /* rank 0: the guess was refused */
 } guess;
 
-enum { GUESSES = 10 };
+/* Nodes that are built to find out, in one try and in all: about a second. */
+enum { GUESSES = 10, MOST_OF_A_TRY = 20000, MOST_NODES = 400000 };
 
 static void all_guesses(const dlt_builder *b, guess guesses[GUESSES])
 {
@@ -42,14 +43,14 @@ static void all_guesses(const dlt_builder *b, guess guesses[GUESSES])
     }
 }
 
-/* What a layer that stands alone makes of `in` (NULL: nothing comes in); false: it refuses it, or the builder failed. */
-static bool try_layer(dlt_builder *b, const dlt_item *item, const guess *in, guess *out)
+/* What a layer that stands alone makes of `in` (NULL: nothing comes in); false: it refuses it, or the builder failed. *nodes grows. */
+static bool try_layer(dlt_builder *b, const dlt_item *item, const guess *in, guess *out, int64_t *nodes)
 {
     dlt_arena *arena = dlt_arena_create();
     dlt_diag *unheard = dlt_diag_create();
     dlt_variables *variables = arena != NULL ? dlt_variables_create(arena) : NULL;
     const dlt_builder_options options = {
-        .name = "guess", .mode = dlt_builder_mode(b), .real = dlt_real(b), .batch = dlt_batch_size(b)};
+        .name = "guess", .mode = dlt_builder_mode(b), .real = dlt_real(b), .batch = dlt_batch_size(b), .most_nodes = MOST_OF_A_TRY};
     dlt_builder *own = variables != NULL && unheard != NULL ? dlt_builder_create(arena, variables, &options, unheard) : NULL;
     bool made = false;
     if (own == NULL) {
@@ -58,6 +59,7 @@ static bool try_layer(dlt_builder *b, const dlt_item *item, const guess *in, gue
         dlt_value *x = in != NULL ? dlt_input(own, "x", in->type, in->shape) : NULL;
         dlt_value *y = dlt_layer_alone(own, item, x);
         made = y != NULL && !dlt_builder_failed(own);
+        *nodes += dlt_builder_graph(own)->node_count;
         if (made) {
             *out = (guess){y->type, y->shape};
         }
@@ -93,17 +95,18 @@ static bool all_same(const guess before[GUESSES], const guess after[GUESSES])
 size_t dlt_layers_known_again(dlt_builder *b, const dlt_items *items, size_t from, dlt_value **in)
 {
     guess now[GUESSES], next[GUESSES];
+    int64_t nodes = 0;
     all_guesses(b, now);
     *in = NULL;
-    for (size_t i = from; i < items->count && !dlt_builder_failed(b); i++) {
+    for (size_t i = from; i < items->count && nodes < MOST_NODES && !dlt_builder_failed(b); i++) {
         const dlt_item *item = items->at[i];
         int first = -1;
-        if (dlt_layer_of(item)->starts && dlt_layer_of(item)->table == NULL && try_layer(b, item, NULL, &next[0])) {
+        if (dlt_layer_of(item)->starts && dlt_layer_of(item)->table == NULL && try_layer(b, item, NULL, &next[0], &nodes)) {
             return i; /* Input says what there is */
         }
         for (int k = 0; k < GUESSES; k++) {
             next[k] = (guess){0};
-            if (now[k].shape.rank > 0 && dlt_layer_of(item)->table == NULL && try_layer(b, item, &now[k], &next[k]) && first < 0) {
+            if (now[k].shape.rank > 0 && dlt_layer_of(item)->table == NULL && try_layer(b, item, &now[k], &next[k], &nodes) && first < 0) {
                 first = k;
             }
         }

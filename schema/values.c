@@ -73,6 +73,23 @@ static bool read_string(dlt_loader *l, const dlt_field *field, const char *name,
     return dlt_wrong_value(l, field, name, node, element, NULL);
 }
 
+/* The one name of which `text` is the end, as bfloat16 is of mixed_bfloat16; -1: none. */
+static int name_ending_in(const char *text, const char *const *names)
+{
+    const size_t n = strlen(text);
+    int found = -1;
+    for (int i = 0; names[i] != NULL; i++) {
+        const size_t m = strlen(names[i]);
+        if (n > 2 && m > n && names[i][m - n - 1] == '_' && strcmp(names[i] + m - n, text) == 0) {
+            if (found >= 0) {
+                return -1;
+            }
+            found = i;
+        }
+    }
+    return found;
+}
+
 static bool read_enum(dlt_loader *l, const dlt_field *field, const char *name, const dlt_yaml *node,
                       int *value)
 {
@@ -84,7 +101,8 @@ static bool read_enum(dlt_loader *l, const dlt_field *field, const char *name, c
             return true;
         }
     }
-    const int nearest = text != NULL ? dlt_nearest(text, field->names, (size_t)count) : -1;
+    int nearest = text != NULL ? name_ending_in(text, field->names) : -1;
+    nearest = nearest < 0 && text != NULL ? dlt_nearest(text, field->names, (size_t)count) : nearest;
     dlt_buf expected = {0};
     dlt_expect(field, &expected);
     const char *allowed = dlt_take_text(l, &expected);
@@ -230,7 +248,8 @@ static bool read_list(dlt_loader *l, const dlt_field *field, const char *name, c
         if (is_list) {
             hint = dlt_arena_printf(l->arena, "this one has %zu", n);
         } else if (dlt_is_plain_scalar(node) && dlt_parse_i64(node->text, node->length, &one)) {
-            hint = dlt_arena_printf(l->arena, "write [%s]", node->text);
+            hint = field->count == 2 ? dlt_arena_printf(l->arena, "write [%s, %s]", node->text, node->text)
+                                     : dlt_arena_printf(l->arena, "write [%s]", node->text);
         }
         return dlt_wrong_value(l, field, name, node, false, hint);
     }

@@ -309,6 +309,11 @@ static dlt_status note_origin(fit *f, dlt_run_info *info)
     return start != NULL ? dlt_run_file_look(start, 0, f->arena, &info->start, f->diag) : status;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return a != NULL && b != NULL && strcmp(a, b) == 0;
+}
+
 /* Whether a run began with what --weights or --resume names now: then this command was given before, and the run goes on. Without either any
  * run goes on; so does one whose file of then is gone. */
 static dlt_status began_so(fit *f, const dlt_run_info *info, bool *so)
@@ -333,8 +338,8 @@ static dlt_status began_so(fit *f, const dlt_run_info *info, bool *so)
         return DLT_OK;
     }
     DLT_TRY(note_origin(f, &asked));
-    *so = asked.origin == info->origin && info->start.path != NULL && strcmp(asked.start.path, info->start.path) == 0 &&
-          strcmp(asked.start.digest, info->start.digest) == 0;
+    *so = asked.origin == info->origin && same_text(asked.start.path, info->start.path) &&
+          same_text(asked.start.digest, info->start.digest);
     return DLT_OK;
 }
 

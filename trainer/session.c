@@ -290,6 +290,20 @@ static dlt_status check_ids(const dlt_session *s, dlt_diag *diag)
     return DLT_OK;
 }
 
+/* Where inference can be built and training cannot: a layer that changes sizes in training only may be why. */
+static void note_sizes(const dlt_spec *spec, dlt_diag *diag)
+{
+    for (size_t i = 0; i < spec->layers.count; i++) {
+        const dlt_item *item = spec->layers.at[i];
+        if (dlt_layer_of(item)->whole_at_inference) {
+            dlt_note(diag, item->pos,
+                     "%s changes the size in training only: at inference it lets all through, and what follows must take both sizes; "
+                     "a global pooling before Dense does",
+                     item->kind->name);
+        }
+    }
+}
+
 /* Builds the forward graph on variables of its own and looks at the model as a whole. */
 static dlt_status check_model(dlt_session *s, const dlt_session_options *o, dlt_diag *diag)
 {
@@ -329,7 +343,11 @@ static dlt_status check_model(dlt_session *s, const dlt_session_options *o, dlt_
     if (o->train && s->spec->loss != NULL &&
         s->inputs->step.target != NULL) { /* what only the whole step can tell */
         const dlt_step_options train = {.kind = DLT_PROGRAM_TRAIN, .batch = s->batch, .real = DLT_F32};
-        DLT_TRY(dlt_step_build(s->arena, variables, s->spec, &s->inputs->step, &train, metrics, &step, diag));
+        const dlt_status trained = dlt_step_build(s->arena, variables, s->spec, &s->inputs->step, &train, metrics, &step, diag);
+        if (is_mistake(trained)) {
+            note_sizes(s->spec, diag);
+        }
+        DLT_TRY(trained);
     }
     return DLT_OK;
 }
