@@ -339,7 +339,10 @@ static dlt_status write_job(dlt_saver *s, dlt_diag *diag)
         return dlt_fail_memory(diag);
     }
     dlt_status status = sync_logs(s, diag);
-    status = status == DLT_OK && j->path != NULL ? make_folder_of(path, diag) : status;
+    if (status == DLT_OK && j->path != NULL) {
+        status = make_folder_of(path, diag);
+        dlt_checkpoint_clean_beside(path); /* in the run's own folder that is done when the run begins */
+    }
     status = status == DLT_OK ? dlt_checkpoint_begin(path, &w, diag) : status;
     if (status == DLT_OK) {
         if (j->path != NULL) {

@@ -149,6 +149,12 @@ dlt_status dlt_checkpoint_set_aside(dlt_checkpoint_folder *folder, int64_t step,
  */
 dlt_status dlt_checkpoint_clean(dlt_checkpoint_folder *folder, size_t *removed, dlt_diag *diag) DLT_MUST_CHECK;
 /**
+ * The same for one file outside of a run's folder: removes temporary files for `path` itself that processes left which are no more. To be
+ * called before it is written again, as far as it goes. A process of another machine counts as no more; two that write one file
+ * lose one of the two anyway.
+ */
+void dlt_checkpoint_clean_beside(const char *path);
+/**
  * Proves that a checkpoint of so many bytes can be saved here: writes as much, syncs, renames, syncs the folder, removes.
  * *seconds is what that took.
  */

@@ -13,12 +13,16 @@
 #include "io/h5/checkpoint_internal.h"
 #include "io/h5/h5_writer.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -64,6 +68,35 @@ bool dlt_checkpoint_is_temporary(const char *name)
     const size_t length = (size_t)(mark - name), tail = sizeof suffix - 1;
     return pid > 0 && count > 0 && number[pid + 1 + count] == '\0' && length > tail + 1 &&
            strncmp(mark - tail, suffix, tail) == 0;
+}
+
+/* Whether `name` is a temporary one for `base`, of a process that is no more (or of this one, which writes one file at a time). */
+static bool was_left(const char *name, const char *base)
+{
+    const size_t length = strlen(base);
+    if (!dlt_checkpoint_is_temporary(name) || strncmp(name + 1, base, length) != 0 || !dlt_text_starts(name + 1 + length, ".tmp-")) {
+        return false;
+    }
+    const long pid = strtol(name + 1 + length + strlen(".tmp-"), NULL, 10);
+    return pid > 0 && pid < INT_MAX && (pid == (long)getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH));
+}
+
+void dlt_checkpoint_clean_beside(const char *path)
+{
+    char *folder = dlt_path_folder(path);
+    DIR *names = folder != NULL ? opendir(folder) : NULL;
+    const struct dirent *entry;
+    while (names != NULL && (entry = readdir(names)) != NULL) { /* NOLINT(concurrency-mt-unsafe): a stream of our own */
+        char *left = was_left(entry->d_name, dlt_path_base(path)) ? dlt_path_join(folder, entry->d_name) : NULL;
+        if (left != NULL) {
+            (void)dlt_file()->unlink(left);
+        }
+        dlt_free(left);
+    }
+    if (names != NULL) {
+        closedir(names);
+    }
+    dlt_free(folder);
 }
 
 /* ---- the writer ---- */

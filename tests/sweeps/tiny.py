@@ -67,6 +67,7 @@ def outcome(folder):
     checkpoints = folder / "run" / "checkpoints"
     found = {link.name: os.readlink(link) for link in checkpoints.glob("*.h5") if link.is_symlink()}
     found["left over"] = sorted(path.name for path in [*checkpoints.iterdir(), *(folder / "run").iterdir()] if ".tmp-" in path.name)
+    found["left beside"] = sorted(path.name for path in folder.iterdir() if ".tmp-" in path.name)
     for path in [*(folder / "run" / "checkpoints").glob("final*"), *(folder / "run").glob("*.jsonl"),
                  *(folder / "run").glob("*.csv"), *folder.glob("log.csv"), *folder.glob("kept-*")]:
         if path.name != "timing.jsonl":
@@ -75,8 +76,9 @@ def outcome(folder):
 
 
 def follow_from_a_refused_save(found, differ):
-    """Where one save was refused, and the program said so and went on: that file of a callback is not there, and links point to others."""
-    return all(name in ("last.weights.h5", "best.weights.h5") or (name.startswith("kept-") and name not in found) for name in differ)
+    """Where one save was refused, and the program said so and went on: that file of a callback is not there, links point to others, and what
+    could not be unlinked lies beside it."""
+    return all(name in ("last.weights.h5", "best.weights.h5", "left beside") or (name.startswith("kept-") and name not in found) for name in differ)
 
 
 def differences(found, expected):

@@ -535,6 +535,31 @@ static void leftovers_of_ours_are_removed(void **state)
     dlt_free(name);
 }
 
+static void what_dead_processes_left_of_one_file_is_removed(void **state)
+{
+    fixture *f = *state;
+    char names[6][80];
+    const pid_t child = fork();
+    if (child == 0) {
+        _exit(0);
+    }
+    assert_true(child > 0 && waitpid(child, NULL, 0) == child);
+    (void)snprintf(names[0], sizeof names[0], ".mine.weights.h5.tmp-%d-1", (int)child);
+    (void)snprintf(names[1], sizeof names[1], ".mine.weights.h5.tmp-%d-2", (int)getpid());
+    (void)snprintf(names[2], sizeof names[2], ".mine.weights.h5.tmp-%d-3", (int)getppid()); /* it lives */
+    (void)snprintf(names[3], sizeof names[3], ".mine-2.weights.h5.tmp-%d-4", (int)child);
+    (void)snprintf(names[4], sizeof names[4], ".mine.weights.h5.tmp-99999999999-5"); /* no process has such a number */
+    (void)snprintf(names[5], sizeof names[5], "mine.weights.h5");
+    for (size_t i = 0; i < DLT_COUNT(names); i++) {
+        dlt_scratch_save(dlt_scratch_path(f->folder, names[i]), "x", 1);
+    }
+    dlt_checkpoint_clean_beside(dlt_scratch_path(f->folder, "mine.weights.h5"));
+    for (size_t i = 0; i < DLT_COUNT(names); i++) {
+        assert_int_equal(access(dlt_scratch_path(f->folder, names[i]), F_OK) == 0, i >= 2);
+    }
+    dlt_checkpoint_clean_beside("/nowhere/mine.weights.h5");
+}
+
 static int no_rename(const char *from, const char *to)
 {
     (void)from;
@@ -615,6 +640,7 @@ int main(int argc, char **argv)
         TEST(old_checkpoints_go_when_enough_whole_ones_are_newer),
         TEST(trusted_files_are_not_read_again),
         TEST(leftovers_of_ours_are_removed),
+        TEST(what_dead_processes_left_of_one_file_is_removed),
         TEST(a_trial_tells_what_a_save_costs),
         TEST(a_folder_that_is_none_is_refused),
         TEST(h5py_reads_it),
