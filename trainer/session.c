@@ -220,11 +220,10 @@ static dlt_status begin(const dlt_run_spec *run, const dlt_session_options *o, d
     }
     *s = (dlt_session){.arena = arena, .run = run, .spec = &run->value};
     dlt_status told = run->mistaken ? DLT_E_CONFIG : DLT_OK; /* the first mistake */
-    dlt_status status = DLT_OK;
     if (run->value.layers.count == 0 && !run->mistaken) {
         told = dlt_fail(diag, DLT_E_CONFIG, dlt_run_spec_pos(run, "layers"), "the model has no layers");
     }
-    status = open_data(s, o, diag);
+    dlt_status status = open_data(s, o, diag);
     if (is_mistake(status)) {
         told = told != DLT_OK ? told : status;
         status = open_less(s, o, diag);
@@ -248,7 +247,7 @@ static dlt_status begin(const dlt_run_spec *run, const dlt_session_options *o, d
         (void)check_parts(s, diag);
     }
     dlt_session_close(s);
-    return status;
+    return told != DLT_OK && is_mistake(status) ? told : status;
 }
 
 void dlt_session_close(dlt_session *s)
