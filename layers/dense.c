@@ -29,6 +29,9 @@ static dlt_value *dense_build(dlt_builder *b, const void *params, dlt_value *in)
     }
     dlt_value *kernel = dlt_weight(b, &p->kernel, DLT_SHAPE(x.dim[x.rank - 1], p->units));
     dlt_value *y = dlt_matmul(b, dlt_as_real(b, in), kernel, false, false);
+    if (y != NULL && y->shape.rank == 2) {
+        y->uncertain = false; /* (N, units), whatever the data turn out to have */
+    }
     if (p->use_bias) {
         y = dlt_add(b, y, dlt_weight(b, &p->bias, DLT_SHAPE(p->units)));
     }

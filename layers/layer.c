@@ -36,6 +36,7 @@ typedef struct built {
 
 /* One list of layers being built; lists nest. */
 typedef struct frame {
+    const dlt_items *items;
     dlt_names names; /* names taken in this list */
     built *layers;   /* newest first */
     struct frame *above;
@@ -290,7 +291,7 @@ dlt_value *dlt_layers_apply(dlt_builder *b, const dlt_items *items, const char *
 {
     model *m = model_of(b);
     dlt_arena *arena = dlt_builder_graph(b)->arena;
-    frame f = {.names = {.arena = arena}, .above = m->frame};
+    frame f = {.items = items, .names = {.arena = arena}, .above = m->frame};
     dlt_names classes = {.arena = arena}, without_key = {.arena = arena}, given = {.arena = arena};
     dlt_value *value = in;
     if (list != NULL) {
@@ -367,6 +368,23 @@ dlt_value *dlt_layer_alone(dlt_builder *b, const dlt_item *item, dlt_value *in)
     return out;
 }
 
+/* Whether a layer of these lists may have the name: its own, or that of its class with a number, or if it is not known what it is. */
+static bool may_be_called(const frame *f, const char *name)
+{
+    for (; f != NULL; f = f->above) {
+        for (size_t i = 0; i < f->items->count; i++) {
+            const dlt_item *item = f->items->at[i];
+            char snake[160];
+            dlt_snake_case(item->kind->name, snake, sizeof snake);
+            if (item->kind == &dlt_layer_unknown.kind ||
+                (item->name != NULL ? strcmp(item->name, name) == 0 : dlt_text_starts(name, snake))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 dlt_value *dlt_layers_reuse(dlt_builder *b, const char *name, bool reverse, dlt_value *in)
 {
     model *m = model_of(b);
@@ -398,8 +416,8 @@ dlt_value *dlt_layers_reuse(dlt_builder *b, const char *name, bool reverse, dlt_
             return out;
         }
     }
-    if (dlt_builder_mistaken(b)) { /* it may stand behind a layer that was rejected */
-        dlt_builder_fail(b);
+    if (dlt_builder_mistaken(b) && may_be_called(m->frame, name)) { /* a layer that was not built, for it stands behind one that was rejected */
+        dlt_builder_mistake(b);
         return NULL;
     }
     const int nearest = dlt_nearest(name, known, count);

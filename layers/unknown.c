@@ -22,7 +22,7 @@ const dlt_layer_desc dlt_layer_unknown = {
 };
 
 /* What may come into a layer: every rank, in two sizes that only a layer that takes no notice of them makes the same. Axes have many
- * divisors, and images are large, so that few layers refuse them for their size. */
+ * divisors, and they are longer than the longest window or stride (65536) would make one of, so that few layers refuse them for their size. */
 typedef struct guess {
     dlt_dtype type;
     dlt_shape shape; /* rank 0: the guess was refused */
@@ -33,7 +33,14 @@ enum { GUESSES = 10, MOST_OF_A_TRY = 20000, MOST_NODES = 400000 };
 
 static void all_guesses(const dlt_builder *b, guess guesses[GUESSES])
 {
-    static const int64_t sizes[][DLT_MAX_RANK] = {{48}, {720}, {24, 48}, {120, 720}, {64, 64, 48}, {640, 640, 720}, {8, 64, 64, 48}, {40, 640, 640, 720}};
+    static const int64_t sizes[][DLT_MAX_RANK] = {{48},
+                                                  {720},
+                                                  {30240, 48},
+                                                  {665280, 720},
+                                                  {10080, 10080, 48},
+                                                  {166320, 166320, 720},
+                                                  {8, 10080, 10080, 48},
+                                                  {40, 166320, 166320, 720}};
     static const int ranks[] = {2, 2, 3, 3, 4, 4, 5, 5};
     for (size_t i = 0; i < GUESSES; i++) {
         const size_t k = i < DLT_COUNT(ranks) ? i : i - DLT_COUNT(ranks); /* the last are ids, as an Embedding takes */

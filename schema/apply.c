@@ -282,10 +282,22 @@ static void note_broken(dlt_loader *l, const char *meant)
                  : dlt_text_starts(whole, "fit")  ? DLT_BROKEN_FIT
                  : dlt_text_starts(whole, "data") ? DLT_BROKEN_DATA
                                                   : 0;
-    if (dlt_text_starts(whole, "metrics") || dlt_text_starts(whole, "weighted_metrics") ||
-        (dlt_text_starts(whole, "data") && !dlt_text_starts(whole, "data.train") && !dlt_text_starts(whole, "data.test"))) {
-        l->broken |= DLT_BROKEN_LOGS;
+    l->broken |= dlt_text_starts(whole, "metrics") || dlt_text_starts(whole, "weighted_metrics") ? DLT_BROKEN_METRICS
+                 : dlt_text_starts(whole, "data.train") || dlt_text_starts(whole, "data.test")   ? 0
+                 : dlt_text_starts(whole, "data")                                                ? DLT_BROKEN_VALIDATION
+                                                                                                 : 0;
+}
+
+/* Whether no shape hangs on a thing's field, so that its default, or 0, can stand for a wrong value while the rest is looked at. */
+static bool is_harmless(const dlt_field *field, dlt_part_of part)
+{
+    static const char *const categories[] = {"initializer", "regularizer", "constraint"};
+    for (size_t i = 0; i < DLT_COUNT(categories) && field->type == DLT_FIELD_ITEM; i++) {
+        if (strcmp(field->category, categories[i]) == 0) {
+            return true;
+        }
     }
+    return part != DLT_WHOLE || field->type == DLT_FIELD_FLOAT || field->type == DLT_FIELD_OPT_FLOAT || strcmp(field->name, "seed") == 0;
 }
 
 /* Takes a section's wrong value away, so that the default comes in its place; false: what is there is good to go on with. */
@@ -341,6 +353,10 @@ static bool apply_default(dlt_loader *l, const dlt_field *field, dlt_pos owner, 
     if (given[DLT_WHOLE]) {
         return true;
     }
+    if (dlt_field_required(field) && l->include_missing && l->owner == NULL) {
+        note_broken(l, field->name);
+        return false;
+    }
     if (dlt_field_required(field)) {
         dlt_buf example = {0}, expected = {0};
         if (field->type == DLT_FIELD_ITEMS || field->type == DLT_FIELD_ITEM_LISTS) {
@@ -354,6 +370,7 @@ static bool apply_default(dlt_loader *l, const dlt_field *field, dlt_pos owner, 
         dlt_mistake(l, owner, &detail, "%s'%s' is missing (%s); write %s: %s", dlt_owner_prefix(l),
                     field->name, detail.allowed, field->name, dlt_take_text(l, &example));
         note_broken(l, NULL);
+        l->harm = true;
         dlt_leave(l, before);
         return false;
     }
@@ -455,8 +472,17 @@ bool dlt_apply_fields(dlt_loader *l, const dlt_field *fields, const dlt_category
             }
             const bool right = apply_key(l, field, part, key->text, map->values[i], base);
             if (!right && category == NULL && l->stand_in != NULL) {
-                note_broken(l, NULL);
+                if (field->type != DLT_FIELD_STRUCT || map->values[i]->type != DLT_YAML_MAP) { /* else its own fields were noted */
+                    note_broken(l, NULL);
+                }
                 given[index][part] = !take_away(field, map->values[i], base);
+            } else if (!right && l->stand_in != NULL && !is_harmless(field, part)) {
+                l->harm = true;
+            } else if (!right && l->stand_in != NULL) {
+                given[index][part] = part == DLT_WHOLE && dlt_field_required(field); /* then 0 stands for it */
+                if (part == DLT_WHOLE) {
+                    memset(base + field->offset, 0, size_of(field));
+                }
             }
             good = right && good;
         } else if (category != NULL && item != NULL) {
@@ -471,6 +497,8 @@ bool dlt_apply_fields(dlt_loader *l, const dlt_field *fields, const dlt_category
             }
             if (section) { /* else the default stands for what was meant */
                 note_broken(l, meant != NULL ? meant : "");
+            } else {
+                l->harm = l->harm || other == NULL || !is_harmless(other, part);
             }
             good = false;
         }

@@ -352,8 +352,12 @@ static const dlt_yaml *with_includes(dlt_loader *l, const dlt_field *fields, con
             good = good && base != NULL;
         }
     }
-    if (!good) {
+    if (!good && (l->stand_in == NULL || l->stop || depth > 0)) {
         return NULL;
+    }
+    if (!good) {
+        l->include_missing = true;
+        l->broken |= DLT_BROKEN_DATA | DLT_BROKEN_FIT | DLT_BROKEN_METRICS | DLT_BROKEN_VALIDATION;
     }
     return base != NULL ? dlt_merge(l, fields, base, own) : own;
 }

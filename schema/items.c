@@ -148,7 +148,11 @@ static bool apply_params(dlt_loader *l, const dlt_category *category, const dlt_
     item->field_pos = field_pos;
     l->owner = kind->name;
     const size_t before = dlt_enter_key(l, kind->name);
+    const bool outer_harm = l->harm;
+    l->harm = false;
     bool good = dlt_apply_fields(l, kind->fields, category, params, item->pos, base, field_pos, item);
+    l->usable = good || l->harm ? NULL : item;
+    l->harm = outer_harm;
     if (good && kind->check != NULL) {
         const size_t errors = dlt_diag_count(l->diag, DLT_ERROR);
         kind->check(item, l->diag);
@@ -182,6 +186,7 @@ static bool is_implied(dlt_loader *l, const dlt_category *category, const dlt_ya
 static const dlt_item *apply_item(dlt_loader *l, const dlt_category *category, const dlt_yaml *node)
 {
     const dlt_yaml *name = node, *params = NULL;
+    l->usable = NULL;
     if (is_implied(l, category, node)) {
         assert(category->implied != NULL); /* as is_implied asks */
         name = dlt_tree_scalar(l, category->implied, strlen(category->implied), false, node->pos);
@@ -387,6 +392,7 @@ bool dlt_apply_items(dlt_loader *l, const dlt_field *field, const dlt_category *
         const size_t before = dlt_enter_index(l, i);
         list[i] = element != NULL ? apply_item(l, category, element) : NULL;
         good = list[i] != NULL && good;
+        list[i] = list[i] == NULL && element != NULL && l->stand_in != NULL ? l->usable : list[i];
         dlt_leave(l, before);
     }
     good = good && !l->stop;

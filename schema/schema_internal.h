@@ -38,7 +38,7 @@ typedef struct dlt_kind_entry {
 } dlt_kind_entry;
 
 /** Parts of a model file in which something is wrong, so that what hangs on them is not known. */
-enum { DLT_BROKEN_LAYERS = 1, DLT_BROKEN_DATA = 2, DLT_BROKEN_FIT = 4, DLT_BROKEN_LOGS = 8 /* the names that callbacks watch */ };
+enum { DLT_BROKEN_LAYERS = 1, DLT_BROKEN_DATA = 2, DLT_BROKEN_FIT = 4, DLT_BROKEN_METRICS = 8, DLT_BROKEN_VALIDATION = 16 };
 
 /** State of reading one model file. */
 typedef struct dlt_loader {
@@ -51,6 +51,9 @@ typedef struct dlt_loader {
     bool in_default; /* a default of a table is being read, not the user's text */
     const dlt_kind *stand_in; /* of dlt_load_options */
     unsigned broken;          /* DLT_BROKEN_..: what was left out because it is wrong */
+    bool harm;                /* in the thing that is being read: something wrong that its shape may hang on */
+    const dlt_item *usable;   /* the thing read last, if it is wrong without such harm; NULL: it is right, or there is none */
+    bool include_missing;     /* one could not be read: what is not there may stand in it */
     size_t errors;
     size_t visited; /* values looked at, those behind variables included */
     int depth;      /* of nested values while applying */

@@ -220,14 +220,14 @@ static void check_name(dlt_loader *l, const dlt_run_spec *spec)
 static void check_fit(dlt_loader *l, const dlt_run_spec *spec)
 {
     const dlt_fit_spec *fit = &spec->value.fit;
-    if (fit->initial_epoch >= fit->epochs) {
+    if (fit->initial_epoch >= fit->epochs && (l->broken & DLT_BROKEN_FIT) == 0) {
         broken(l, spec, "fit.initial_epoch", NULL, NULL,
                dlt_arena_printf(l->arena,
                                 "fit: initial_epoch %lld leaves nothing to train: epochs is the number of "
                                 "the last epoch, %lld",
                                 (long long)fit->initial_epoch, (long long)fit->epochs));
     }
-    if (spec->value.data.validation != NULL) {
+    if (spec->value.data.validation != NULL || (l->broken & DLT_BROKEN_DATA) != 0) {
         return;
     }
     const char *const needs[] = {fit->validation_steps.set ? "validation_steps" : NULL,
@@ -306,9 +306,7 @@ static void check_spec(dlt_loader *l, dlt_run_spec *spec)
     if ((l->broken & DLT_BROKEN_DATA) == 0) {
         check_data(l, spec);
     }
-    if ((l->broken & (DLT_BROKEN_DATA | DLT_BROKEN_FIT)) == 0) {
-        check_fit(l, spec);
-    }
+    check_fit(l, spec);
 }
 
 /* ---- from text to spec ---- */
@@ -413,9 +411,8 @@ static dlt_status build(dlt_loader *l, const dlt_yaml *tree, const dlt_load_opti
     }
     spec->effective = effective;
     check_spec(l, spec);
-    if ((l->broken & DLT_BROKEN_LOGS) != 0) {
-        spec->value.fit.callbacks.count = 0;
-    }
+    spec->unsure_metrics = (l->broken & DLT_BROKEN_METRICS) != 0;
+    spec->unsure_validation = (l->broken & DLT_BROKEN_VALIDATION) != 0;
     dlt_shown_digest(spec->effective, spec->digest);
     return l->errors == 0 ? DLT_OK : DLT_E_CONFIG;
 }

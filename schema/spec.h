@@ -51,6 +51,7 @@ typedef struct dlt_run_spec {
     const char *folder;    /* absolute: relative paths were taken against it */
     char digest[65];       /* of everything that changes what is trained (decisions 29) */
     const struct dlt_shown *effective; /* every value written down again: see schema/dump.h */
+    bool unsure_metrics, unsure_validation; /* mistaken in what the logs have: that a name is not among them says nothing */
     bool mistaken;         /* made in spite of mistakes (dlt_load_options.stand_in): to look for others in, and for nothing else */
 } dlt_run_spec;
 
@@ -59,7 +60,7 @@ typedef struct dlt_load_options {
     size_t override_count;
     /**
      * Kind that takes the place of each layer that is wrong. With it a spec is handed out in spite of mistakes, if what is wrong can
-     * be left out: things of lists go, fields get their defaults, and callbacks go where it is not known what they may watch. NULL: none is.
+     * be left out: things of lists go, fields get their defaults. NULL: none is.
      */
     const dlt_kind *stand_in;
     bool stored; /* the text comes from a checkpoint: no include, no variables, paths are not resolved (decisions 31) */

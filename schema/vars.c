@@ -130,6 +130,10 @@ static const dlt_yaml *variable(dlt_loader *l, const dlt_yaml *node, const refer
         memcpy(part, name, length);
         part[length] = '\0';
         const dlt_yaml *next = dlt_yaml_get(at, part);
+        if (next == NULL && l->include_missing) {
+            l->errors++; /* told as a missing file */
+            return NULL;
+        }
         if (next == NULL) {
             const char *names[64];
             size_t count = 0;

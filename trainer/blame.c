@@ -2,10 +2,12 @@
 #include "trainer/blame.h"
 
 #include "base/alloc.h"
+#include "base/text.h"
 #include "io/data/convert.h"
 #include "io/file.h"
 #include "io/h5/checkpoint.h"
 #include "trainer/culprit.h"
+#include "trainer/kinds.h"
 
 #include <math.h>
 #include <string.h>
@@ -278,9 +280,13 @@ static dlt_status name_culprit(dlt_engine *twin, const dlt_blame_options *o, boo
     }
     char number[40];
     dlt_format_float((float)largest, number, sizeof number);
-    dlt_note(diag, n->pos, "  first bad value: %s of %s%s, from its %s; operands up to %s",
-             n->phase == DLT_PHASE_BACKWARD ? "the gradient" : "the output",
-             n->layer != NULL && n->layer[0] != '\0' ? n->layer : "the loss",
+    const bool penalty = dlt_text_ends(n->layer != NULL ? n->layer : "", "/" DLT_PENALTY_SCOPE);
+    const size_t length = n->layer != NULL ? strlen(n->layer) - (penalty ? strlen("/" DLT_PENALTY_SCOPE) : 0) : 0;
+    dlt_note(diag, n->pos, "  first bad value: %s of %.*s%s, from its %s; operands up to %s",
+             n->phase == DLT_PHASE_BACKWARD ? (penalty ? "the gradient of the penalty" : "the gradient")
+             : penalty                      ? "the penalty"
+                                            : "the output",
+             length > 0 ? (int)length : (int)strlen("the loss"), length > 0 ? n->layer : "the loss",
              n->op == DLT_OP_INPUT || from_data ? " (which reads the data)" : "", what_it_does(n), number);
     return DLT_OK;
 }

@@ -162,7 +162,15 @@ static void check_numbers(const dlt_check *c, const subject *s, dlt_diag *diag)
 
 static void check_subject(const dlt_check *c, const subject *s, dlt_diag *diag)
 {
-    if (c->target == NULL || c->target->uncertain || c->y->uncertain) {
+    if (c->target == NULL || c->y->uncertain) {
+        return;
+    }
+    if (c->target->uncertain) { /* there may be more classes than were seen, but not fewer, and names stay names */
+        if (s->fits == DLT_FITS_CLASSES && s->form == DLT_TARGET_CLASSES && are_class_numbers(&c->target->shape, &c->y->shape)) {
+            check_class_count(c, s, last_dim(&c->y->shape), diag);
+        } else if (s->fits == DLT_FITS_NUMBERS && c->target->names) {
+            check_numbers(c, s, diag);
+        }
         return;
     }
     switch (s->fits) {
@@ -290,7 +298,9 @@ static void check_loss(const dlt_check *c, dlt_diag *diag)
     const subject s = {"loss", word_of(loss), loss->pos, desc->form, desc->fits};
     const size_t errors = dlt_diag_count(diag, DLT_ERROR);
     check_subject(c, &s, diag);
-    if (dlt_diag_count(diag, DLT_ERROR) == errors) { /* one thing at a time */
+    const bool too_few = s.form == DLT_TARGET_CLASSES && c->target != NULL && c->target->classes > last_dim(&c->y->shape) &&
+                         last_dim(&c->y->shape) > 1;
+    if (dlt_diag_count(diag, DLT_ERROR) == errors || too_few) { /* else another loss is advised */
         check_activation(c, desc, params, diag);
     }
 }
@@ -370,6 +380,10 @@ static void check_monitor(const dlt_check *c, const dlt_item *item, const dlt_lo
         }
     }
     const int nearest = dlt_nearest(monitor, known, count);
+    if (c->unsure_metrics && nearest < 0) {
+        dlt_buf_release(&all);
+        return;
+    }
     const dlt_detail detail = {.key = "monitor",
                                .found = monitor,
                                .allowed = dlt_buf_text(&all),
@@ -441,6 +455,9 @@ static void check_callbacks(const dlt_check *c, dlt_diag *diag)
                      "%s sets the learning rate, which %s (%s:%u:%u) makes already", item->kind->name,
                      rate->kind->name, rate->pos.file != NULL ? rate->pos.file : "", rate->pos.line,
                      rate->pos.column);
+        }
+        if (dlt_kind_is(item->kind, "TerminateOnNaN") && c->spec->fit.non_finite != DLT_NON_FINITE_STOP) {
+            dlt_fail(diag, DLT_E_CONFIG, item->pos, "%s ends training where fit.non_finite says to go on; leave one of the two out", item->kind->name);
         }
         if (desc->check_logs != NULL) {
             desc->check_logs(item, &logs, diag);

@@ -1190,12 +1190,17 @@ static dlt_status roll_back(fit *f, const dlt_blame_options *blame, bool *done)
 {
     dlt_checkpoint *c = NULL;
     *done = false;
+    const bool rolls = f->spec->fit.non_finite == DLT_NON_FINITE_ROLLBACK;
     if (f->progress.rolled_back >= MAX_ROLLBACKS) {
+        dlt_note(f->diag, dlt_run_spec_pos(f->run, "fit.non_finite"), "went back %d times in a row, which did not help", (int)MAX_ROLLBACKS);
         return DLT_OK;
     }
     DLT_TRY(dlt_saver_wait(f->saver, f->diag));
     DLT_TRY(open_epoch_end(f, &c));
     if (c == NULL) {
+        dlt_note(f->diag, dlt_run_spec_pos(f->run, "fit.non_finite"),
+                 "%s goes back to the end of the last epoch, and no epoch has ended yet%s", rolls ? "rollback" : "after an update that is not finite skip",
+                 rolls ? "; skip passes the batch over" : "");
         return DLT_OK;
     }
     const char *text = dlt_arena_printf(

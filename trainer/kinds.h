@@ -273,6 +273,8 @@ typedef struct dlt_constraint_desc {
 /** The value of a regularizer, scalar; of a constraint, shape of w. item NULL: NULL, or w. */
 dlt_value *dlt_regularize(dlt_builder *b, const dlt_item *item, dlt_value *w);
 dlt_value *dlt_constrain(dlt_builder *b, const dlt_item *item, dlt_value *w);
+/** Nodes of a layer's penalties stand in the scope "LAYER/penalty". */
+#define DLT_PENALTY_SCOPE "penalty"
 /**
  * What is added to the loss: penalties of all trainable weights, and those that layers asked for
  * (dlt_penalties) of their outputs, divided by the number of rows. rows: as in dlt_outcome. NULL if there are

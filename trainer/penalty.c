@@ -24,6 +24,19 @@ static dlt_value *plus(dlt_builder *b, dlt_value *x, dlt_value *y)
     return x == NULL ? y : y == NULL ? x : dlt_add(b, x, y);
 }
 
+/* Nodes of a penalty stand in "LAYER/penalty" at the place of its regularizer. */
+static void enter_penalty(dlt_builder *b, const char *layer, dlt_pos pos)
+{
+    dlt_scope_enter(b, layer, NULL, pos, true);
+    dlt_scope_enter(b, DLT_PENALTY_SCOPE, NULL, pos, true);
+}
+
+static void leave_penalty(dlt_builder *b)
+{
+    dlt_scope_leave(b);
+    dlt_scope_leave(b);
+}
+
 /* Penalties of trainable weights, each once however often it is used. */
 static dlt_value *weight_penalties(dlt_builder *b)
 {
@@ -32,9 +45,9 @@ static dlt_value *weight_penalties(dlt_builder *b)
     for (int i = 0; i < all->count && !dlt_builder_failed(b); i++) {
         dlt_variable *v = all->list[i];
         if (v->regularizer != NULL && v->trainable) {
-            dlt_scope_enter(b, v->layer, NULL, v->pos, true);
+            enter_penalty(b, v->layer, v->regularizer->pos.line > 0 ? v->regularizer->pos : v->pos);
             sum = plus(b, sum, dlt_regularize(b, v->regularizer, dlt_current(b, v)));
-            dlt_scope_leave(b);
+            leave_penalty(b);
         }
     }
     return sum;
@@ -62,9 +75,9 @@ static dlt_value *activity_penalties(dlt_builder *b, dlt_value *rows)
             dlt_value *counts = dlt_less(b, row, dlt_mul_c(b, rows, (double)per_sample));
             x = dlt_mul(b, x, dlt_weight_aligned(b, counts, shape));
         }
-        dlt_scope_enter(b, x != NULL ? penalties[i].value->node->layer : NULL, NULL, penalties[i].regularizer->pos, true);
+        enter_penalty(b, x != NULL ? penalties[i].value->node->layer : NULL, penalties[i].regularizer->pos);
         dlt_value *penalty = dlt_regularize(b, penalties[i].regularizer, x);
-        dlt_scope_leave(b);
+        leave_penalty(b);
         sum = plus(b, sum, penalty);
     }
     if (sum == NULL) {

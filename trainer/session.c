@@ -133,6 +133,10 @@ static dlt_status weigh_classes(dlt_session *s, const dlt_session_options *o, dl
     if (s->signature == NULL || !o->train) {
         return DLT_OK;
     }
+    const bool counted = s->signature->sets[DLT_TRAIN].class_counts != NULL || s->signature->target != DLT_TARGET_CLASS;
+    if (s->spec->fit.class_weight.word != NULL && !counted && s->signature->stats->classes.count > 0 && depth_of(s, o) != DLT_DEPTH_LOAD) {
+        return DLT_OK; /* they are counted when all records are read */
+    }
     DLT_TRY(dlt_class_weights(s->signature, &s->spec->fit.class_weight,
                               dlt_run_spec_pos(s->run, "fit.class_weight"), s->arena, &weights,
                               &s->class_weight_count, diag));
@@ -183,7 +187,8 @@ static dlt_status check_parts(const dlt_session *s, dlt_diag *diag)
 {
     dlt_metric_set *metrics = NULL;
     DLT_TRY(dlt_metric_set_create(s->arena, &s->spec->metrics, &s->spec->weighted_metrics, &metrics, diag));
-    const dlt_check check = {.spec = s->spec, .metrics = metrics, .validation = s->spec->data.validation != NULL};
+    const dlt_check check = {.spec = s->spec, .metrics = metrics, .validation = s->spec->data.validation != NULL || s->run->unsure_validation,
+                             .unsure_metrics = s->run->unsure_metrics};
     return dlt_check_model(&check, diag);
 }
 
@@ -303,6 +308,57 @@ static void note_sizes(const dlt_spec *spec, dlt_diag *diag)
     }
 }
 
+/* How many variables there were before each layer of the model's own list, and behind the last. */
+typedef struct weights_before {
+    const dlt_items *layers;
+    const dlt_variables *variables;
+    dlt_layer_visit *next; /* who wants to see the layers as well */
+    void *next_context;
+    int *before; /* layers->count + 1 */
+    size_t seen;
+} weights_before;
+
+static void count_weights(void *context, const dlt_item *item, const char *path, dlt_value *in, dlt_value *out)
+{
+    weights_before *w = context;
+    if (w->seen < w->layers->count && w->layers->at[w->seen] == item) {
+        w->before[++w->seen] = w->variables->count;
+    }
+    if (w->next != NULL) {
+        w->next(w->next_context, item, path, in, out);
+    }
+}
+
+static bool wants_adapt(const dlt_item *item)
+{
+    const dlt_adapt_layer *adapt = dlt_layer_of(item)->adapt;
+    return adapt != NULL && adapt->wanted(item);
+}
+
+/* Weights before a measured layer must all be measured themselves. */
+static dlt_status check_measured_order(const dlt_session_options *o, const weights_before *w, dlt_diag *diag)
+{
+    if (o->loaded != NULL || o->fitted != NULL) {
+        return DLT_OK; /* they were measured when training began */
+    }
+    const dlt_variable *learned = NULL;
+    for (size_t i = 0; i < w->seen; i++) {
+        const dlt_item *item = w->layers->at[i];
+        if (wants_adapt(item) && learned != NULL) {
+            return dlt_fail(diag, DLT_E_CONFIG, item->pos,
+                            "%s is measured on the training data and cannot stand behind '%s' (line %u), whose weights are learned; "
+                            "move it before, or give mean and variance",
+                            item->kind->name, learned->layer, learned->pos.line);
+        }
+        const bool measured = wants_adapt(item) || dlt_layer_of(item)->table != NULL;
+        for (int k = w->before[i]; k < w->before[i + 1] && !measured && learned == NULL; k++) {
+            const dlt_variable *v = w->variables->list[k];
+            learned = v->role == DLT_VARIABLE_WEIGHT ? v : NULL;
+        }
+    }
+    return DLT_OK;
+}
+
 /* Builds the forward graph on variables of its own and looks at the model as a whole. */
 static dlt_status check_model(dlt_session *s, const dlt_session_options *o, dlt_diag *diag)
 {
@@ -312,11 +368,19 @@ static dlt_status check_model(dlt_session *s, const dlt_session_options *o, dlt_
     if (variables == NULL) {
         return dlt_fail_memory(diag);
     }
+    weights_before weights = {.layers = &s->spec->layers,
+                              .variables = variables,
+                              .next = o->visit,
+                              .next_context = o->visit_context,
+                              .before = dlt_arena_alloc(s->arena, s->spec->layers.count + 1, sizeof *weights.before)};
+    if (weights.before == NULL) {
+        return dlt_fail_memory(diag);
+    }
     const dlt_step_options options = {.kind = DLT_PROGRAM_PREDICT,
                                       .batch = s->batch,
                                       .real = DLT_F32,
-                                      .visit = o->visit,
-                                      .context = o->visit_context};
+                                      .visit = count_weights,
+                                      .context = &weights};
     DLT_TRY(dlt_metric_set_create(s->arena, &s->spec->metrics, &s->spec->weighted_metrics, &metrics, diag));
     const dlt_status built =
         dlt_step_build(s->arena, variables, s->spec, &s->inputs->step, &options, metrics, &step, diag);
@@ -329,16 +393,19 @@ static dlt_status check_model(dlt_session *s, const dlt_session_options *o, dlt_
                              .last = step.last,
                              .target = s->inputs->step.target != NULL ? &s->inputs->target : NULL,
                              .metrics = metrics,
-                             .validation = s->spec->data.validation != NULL};
+                             .validation = s->spec->data.validation != NULL || s->run->unsure_validation,
+                             .unsure_metrics = s->run->unsure_metrics};
     const dlt_status status = dlt_check_model(&check, diag);
+    const dlt_status order = check_measured_order(o, &weights, diag);
     const dlt_status ids = check_ids(s, diag), labels = check_labels(s, step.y, diag);
-    const dlt_status weights = weigh_classes(s, o, diag);
+    const dlt_status classes = weigh_classes(s, o, diag);
     DLT_TRY(is_mistake(status) ? DLT_OK : status);
     DLT_TRY(built);
     DLT_TRY(status);
     DLT_TRY(ids);
     DLT_TRY(labels);
-    DLT_TRY(weights);
+    DLT_TRY(classes);
+    DLT_TRY(order);
     if (o->train && s->spec->loss != NULL &&
         s->inputs->step.target != NULL) { /* what only the whole step can tell */
         const dlt_step_options train = {.kind = DLT_PROGRAM_TRAIN, .batch = s->batch, .real = DLT_F32};
@@ -376,12 +443,6 @@ dlt_status dlt_session_check(const dlt_run_spec *run, const dlt_session_options 
 
 /* ---- layers that are measured on the data ---- */
 
-static bool wants_adapt(const dlt_item *item)
-{
-    const dlt_adapt_layer *adapt = dlt_layer_of(item)->adapt;
-    return adapt != NULL && adapt->wanted(item);
-}
-
 static dlt_status engine_for(dlt_session *s, const dlt_session_options *o, const dlt_spec *spec,
                              const dlt_engine_options *more, dlt_engine **engine, dlt_diag *diag)
 {
@@ -406,23 +467,6 @@ static dlt_status engine_for(dlt_session *s, const dlt_session_options *o, const
     options.visit = o->visit;
     options.visit_context = o->visit_context;
     return dlt_engine_create(s->arena, spec, s->inputs, &options, engine, diag);
-}
-
-/* Weights before a measured layer must all be measured themselves. */
-static dlt_status check_prefix(const dlt_session *s, const dlt_engine *engine, const dlt_item *item,
-                               dlt_diag *diag)
-{
-    for (int i = 0; i < engine->variables->count; i++) {
-        const dlt_variable *v = engine->variables->list[i];
-        if (v->role == DLT_VARIABLE_WEIGHT && dlt_fitted_find(&s->fitted, v->path) == NULL) {
-            return dlt_fail(diag, DLT_E_CONFIG, item->pos,
-                            "%s is measured on the training data and cannot stand behind '%s' (line %u), "
-                            "whose weights are learned; "
-                            "move it before, or give mean and variance",
-                            item->kind->name, v->layer, v->pos.line);
-        }
-    }
-    return DLT_OK;
 }
 
 /* The outputs of a prefix of the model over all of train, as doubles, go to the layer. */
@@ -516,8 +560,7 @@ static dlt_status adapt_layer(dlt_session *s, const dlt_session_options *o, size
     dlt_session_options quiet = *o;
     quiet.visit = NULL;
     DLT_TRY(engine_for(s, &quiet, &prefix, &options, &engine, diag));
-    dlt_status status = check_prefix(s, engine, item, diag);
-    status = status == DLT_OK ? dlt_engine_start(engine, diag) : status;
+    dlt_status status = dlt_engine_start(engine, diag);
     status = status == DLT_OK ? dlt_engine_init_variables(engine, &s->fitted, false, diag) : status;
     const dlt_value *y = dlt_graph_output(engine->programs[DLT_RUN_PREDICT].graph, "y");
     double *state =

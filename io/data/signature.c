@@ -288,6 +288,10 @@ dlt_status dlt_class_weights(const dlt_signature *s, const dlt_float_map *map, d
     }
     const bool balanced = map->word != NULL;
     const int64_t *counts = s->sets[DLT_TRAIN].class_counts;
+    if (balanced && counts == NULL && s->target == DLT_TARGET_CLASS && s->class_count > 0) {
+        return dlt_fail(diag, DLT_E_DATA, at,
+                        "class_weight: the classes of this source are not counted, which balanced needs; give the weights by class");
+    }
     if (balanced && (counts == NULL || s->class_count == 0)) {
         return dlt_fail(diag, DLT_E_DATA, at, "class_weight: balanced needs one class a record as target");
     }

@@ -63,8 +63,8 @@ class Data(Case):
         """They belong to the layer that asked for them, not to the loss."""
         self.array("x.npy", (40, 3))
         self.array("y.npy", (40,), "q")
-        for layer, line in (("{Dense: {units: 4, activation: relu, name: tall, activity_regularizer: {l2: 3e38}}}", "the output of tall, from its"),
-                            ("{Dense: {units: 4, activation: relu, name: tall, kernel_regularizer: {l2: 3e38}}}", "the output of tall, from its")):
+        for layer, line in (("{Dense: {units: 4, activation: relu, name: tall, activity_regularizer: {l2: 3e38}}}", "the penalty of tall, from its"),
+                            ("{Dense: {units: 4, activation: relu, name: tall, kernel_regularizer: {l2: 3e38}}}", "the penalty of tall, from its")):
             with self.subTest(layer):
                 text = self.fit(self.ARRAYS, layer + ", " + self.CLASSIFIER)
                 self.assertRegex(text, r"model.yaml:2:\d+: .*first bad value: " + line)

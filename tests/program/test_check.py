@@ -1,6 +1,9 @@
 """`check` with the kinds of the program: mistakes of the file and of data and shapes, in one run."""
 
-from dltrain import CONFIG, NO_DATA, TestCase, main, run
+import json
+import re
+
+from dltrain import CONFIG, DONE, NO_DATA, TestCase, main, run
 
 MODEL = """name: c
 data: {{train: {{CSV: {{path: rows.csv, target: {target}}}}}}}
@@ -27,6 +30,58 @@ class Check(TestCase):
         result = self.expect(self.check(last="{Conv2D: {filters: 2, kernel_size: 3}}", metric="acuracy"), CONFIG)
         for told in ("Conv2D needs (N, H, W, C), got (None, 2)", "did you mean 'accuracy'?", "2 errors in"):
             self.assertIn(told, result.stderr)
+
+    def sections(self):
+        """Every key at the top, under data and under fit, of the schema: (section, key)."""
+        top = json.loads(run("schema").stdout)["properties"]
+
+        def keys(schema):
+            return [name for form in schema.get("anyOf", [schema]) for name in form.get("properties", {})]
+
+        found = [("", key) for key in top if key not in ("include", "vars")]
+        for section in ("data", "fit"):
+            found += [(section, key) for key in keys(top[section])]
+        self.assertGreater(len(found), 30)
+        return found
+
+    GOOD = {"": {"layers": "[{Dense: {units: 10, activation: softmax}}]", "loss": "sparse_categorical_crossentropy", "optimizer": "adam"},
+            "data": {"train": "Synthetic", "validation": "{split: 0.2}"},
+            "fit": {"batch_size": "8"}}
+
+    def check_with(self, section, key, name, value):
+        """`check` of a good model with one more or one other line: NAME: VALUE in place of KEY, where that has a value."""
+        parts = {where: dict(lines) for where, lines in self.GOOD.items()}
+        parts[section].pop(key, None)
+        if (section, key) == ("", "data"):
+            parts["data"] = {}
+        parts[section][name] = value or self.GOOD[section].get(key) or "1"
+        text = "".join(f"{k}: {v}\n" for k, v in parts[""].items())
+        for where in ("data", "fit"):
+            if where not in parts[""] and parts[where]:
+                text += f"{where}:\n" + "".join(f"  {k}: {v}\n" for k, v in parts[where].items())
+        model = self.folder / "one.yaml"
+        model.write_text(text)
+        return run("check", model), text
+
+    def test_one_misspelt_key_is_one_mistake(self):
+        known = self.sections()
+        for section, key in known:
+            for name in (key + "x", key[:-1], key.upper()):
+                if (section, name) in known:
+                    continue
+                result, text = self.check_with(section, key, name, None)
+                with self.subTest(text=text):
+                    self.expect(result, CONFIG)
+                    self.assertIn(f"did you mean '{key}'?", result.stderr)
+                    self.assertIn("\n1 error in ", result.stderr)
+
+    def test_a_wrong_value_anywhere_is_told(self):
+        for section, key in self.sections():
+            for value in ("[[1], {}]", "-7", "x y", "{a: b}", "null", ".nan", "[]", "''"):
+                result, text = self.check_with(section, key, key, value)
+                with self.subTest(text=text):
+                    self.assertIn(result.returncode, (DONE, CONFIG, NO_DATA), result.stderr)
+                    self.assertEqual(result.returncode != DONE, bool(re.search(r"\n\d+ errors?(, \d+ warnings?)? in ", result.stderr)), result.stderr)
 
     def test_data_alone_are_told_by_their_own_code(self):
         (self.folder / "c.yaml").write_text("x")
