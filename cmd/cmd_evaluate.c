@@ -59,6 +59,30 @@ static void leave_test(const dlt_model *model, dlt_data_spec *data)
     }
 }
 
+/* The files that a checkpoint says its data came from: shown, for they may help, and not opened, for they may be a stranger's. */
+static void show_paths(const dlt_data_spec *data, dlt_diag *diag)
+{
+    const struct {
+        const char *name;
+        const dlt_item *item;
+    } sets[] = {{"train", data->train}, {"validation", data->validation}, {"test", data->test}};
+    for (size_t i = 0; i < DLT_COUNT(sets); i++) {
+        const dlt_item *item = sets[i].item;
+        for (const dlt_field *f = item != NULL ? item->kind->fields : NULL; f != NULL && f->name != NULL; f++) {
+            const void *place = (const char *)item->params + f->offset;
+            dlt_strings paths = {0};
+            if (f->type == DLT_FIELD_PATH && *(const char *const *)place != NULL) {
+                paths = (dlt_strings){1, place};
+            } else if (f->type == DLT_FIELD_PATHS) {
+                paths = *(const dlt_strings *)place;
+            }
+            for (size_t k = 0; k < paths.count; k++) {
+                dlt_note(diag, (dlt_pos){0}, "inside stands data.%s: %s of %s: %s", sets[i].name, f->name, item->kind->name, paths.at[k]);
+            }
+        }
+    }
+}
+
 /* Which records: a set of the config, or a file. */
 static dlt_status choose_data(const dlt_command_call *call, const dlt_model *model, dlt_data_spec *data,
                               dlt_set *set)
@@ -72,6 +96,7 @@ static dlt_status choose_data(const dlt_command_call *call, const dlt_model *mod
                                                strcmp(wanted, "train") == 0) &&
                                               stat(wanted, &status) != 0);
     if (names_set && model->run == NULL && model->checkpoint != NULL) {
+        show_paths(config, call->diag);
         return dlt_fail(call->diag, DLT_E_CONFIG, (dlt_pos){0},
                         "a checkpoint alone is evaluated on data that you name: give --data FILE (paths "
                         "inside it are not opened)");

@@ -160,6 +160,7 @@ struct dlt_variable {
     int64_t ones_from, ones_count; /* these elements start as 1 whatever the initializer says; count 0: none */
     dlt_pos pos;
     const char *layer;
+    bool guessed; /* its shape came of a guess (dlt_layers_known_again): nothing to complain about */
     /* set by the memory plan of the main program, the same for all */
     dlt_layout layout;
     int64_t offset;      /* bytes in its storage class */

@@ -287,6 +287,19 @@ static dlt_value *apply_member(dlt_builder *b, frame *f, const dlt_item *item, c
     return out;
 }
 
+static const dlt_variables *variables_of(dlt_builder *b)
+{
+    return dlt_builder_graph(b)->variables;
+}
+
+/* Shapes of the variables from the Nth on are nothing to complain about. */
+static void mark_guessed(dlt_builder *b, int nth)
+{
+    for (int i = nth; i < variables_of(b)->count; i++) {
+        variables_of(b)->list[i]->guessed = true;
+    }
+}
+
 dlt_value *dlt_layers_apply(dlt_builder *b, const dlt_items *items, const char *list, dlt_value *in)
 {
     model *m = model_of(b);
@@ -318,14 +331,20 @@ dlt_value *dlt_layers_apply(dlt_builder *b, const dlt_items *items, const char *
             continue;
         }
         built *before = f.layers;
+        const int first = variables_of(b)->count;
         value = apply_member(b, &f, item, name, key, value);
+        if (mistaken && i == known) { /* what came in was a guess */
+            mark_guessed(b, first);
+        }
         if (value == NULL && m->looks_on && f.above == NULL && dlt_builder_look_on(b)) {
             mistaken = true;
             known = dlt_layers_known_again(b, items, i, &value);
             if (known == i) { /* it is right in itself */
                 f.layers = before;
+                const int again = variables_of(b)->count;
                 *dlt_names_at(&f.names, name, 0) = 0;
                 value = apply_member(b, &f, item, name, key, value);
+                mark_guessed(b, again);
                 known = value == NULL && dlt_builder_look_on(b) ? dlt_layers_known_again(b, items, i + 1, &value) : i + 1;
             }
         }

@@ -231,7 +231,7 @@ static const char *section_of(const dlt_loader *l, const char *key)
 const char *dlt_mistake_key(dlt_loader *l, dlt_pos at, const char *key, const dlt_field *fields,
                             const dlt_category *category)
 {
-    enum { SHOWN_KEYS = 10 };
+    enum { SHOWN_KEYS = 10, ONE_EDIT = 2 /* dlt_edit_distance counts in halves */ };
     size_t count = 0;
     const char **keys = keys_of(l, fields, category, &count);
     if (keys == NULL) {
@@ -245,6 +245,10 @@ const char *dlt_mistake_key(dlt_loader *l, dlt_pos at, const char *key, const dl
         if (keys[i] != NULL && strcmp(keys[i], synonym) == 0) {
             nearest = (int)i;
         }
+    }
+    const int close = nearest < 0 ? dlt_nearest(key, keys, count) : -1;
+    if (close >= 0 && dlt_edit_distance(key, keys[close]) <= ONE_EDIT) { /* layers: for layer:, though there is one at the top */
+        nearest = close;
     }
     if (nearest < 0) {
         const char *section = section_of(l, key), *todo = look_up(advice, DLT_COUNT(advice), key);
@@ -260,7 +264,7 @@ const char *dlt_mistake_key(dlt_loader *l, dlt_pos at, const char *key, const dl
             dlt_mistake(l, at, &detail, "%sunknown key '%s'; %s", prefix, key, todo);
             return NULL;
         }
-        nearest = dlt_nearest(key, keys, count);
+        nearest = close;
     }
     if (nearest >= 0) {
         detail.nearest = keys[nearest];

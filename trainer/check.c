@@ -472,7 +472,9 @@ static void check_callbacks(const dlt_check *c, dlt_diag *diag)
 static void check_initializers(const dlt_check *c, dlt_diag *diag)
 {
     for (int i = 0; i < c->variables->count; i++) {
-        dlt_initializer_fits(c->variables->list[i], diag);
+        if (!c->variables->list[i]->guessed) {
+            dlt_initializer_fits(c->variables->list[i], diag);
+        }
     }
 }
 

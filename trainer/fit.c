@@ -41,6 +41,7 @@ typedef struct fit {
 
     const char *path; /* run directory, NULL: none */
     bool new_run;
+    int64_t named_step; /* in the name of the checkpoint that the run goes on from; -1: not from the run's folder */
     double first_step_s; /* from the start of the program to the end of its first step; 0: not made yet */
     bool first_step_told;
     dlt_run_info info;
@@ -119,9 +120,8 @@ static const char *checkpoints_of(fit *f, const char *run)
 static dlt_status open_newest(fit *f, const char *run)
 {
     dlt_checkpoint_folder *folder = NULL;
-    int64_t step = 0;
     DLT_TRY(dlt_checkpoint_folder_open(checkpoints_of(f, run), &folder, f->diag));
-    const dlt_status status = dlt_checkpoint_newest(folder, &f->checkpoint, &step, f->diag);
+    const dlt_status status = dlt_checkpoint_newest(folder, &f->checkpoint, &f->named_step, f->diag);
     dlt_checkpoint_folder_close(folder);
     return status;
 }
@@ -1806,6 +1806,12 @@ static dlt_status begin(fit *f)
     if (f->checkpoint != NULL) {
         f->resuming = true;
         DLT_TRY(dlt_saved_meta_read(f->checkpoint, f->arena, &f->loaded, f->diag));
+        if (f->named_step >= 0 && f->loaded.progress.step != f->named_step) {
+            return dlt_fail(f->diag, DLT_E_CHECKPOINT, nowhere,
+                            "'%s/checkpoints' has a checkpoint under the name of step %lld that was saved at step %lld; give it that name, or "
+                            "put it elsewhere",
+                            f->path, (long long)f->named_step, (long long)f->loaded.progress.step);
+        }
         DLT_TRY(find_changes(f));
         DLT_TRY(check_end(f));
     }
@@ -1870,6 +1876,7 @@ dlt_status dlt_fit(const dlt_run_spec *run, const dlt_catalogue *catalogue, cons
              .result = result,
              .diag = diag,
              .arena = arena,
+             .named_step = -1,
              .progress = {.best = (double)NAN, .best_epoch = -1}};
     f.scratch = dlt_arena_create();
     dlt_status status = f.scratch != NULL ? begin(&f) : dlt_fail_memory(diag);

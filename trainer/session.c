@@ -388,7 +388,7 @@ static dlt_status check_model(dlt_session *s, const dlt_session_options *o, dlt_
         return built;
     }
     const dlt_check check = {.spec = s->spec,
-                             .variables = built == DLT_OK ? variables : NULL,
+                             .variables = variables,
                              .y = step.y,
                              .last = step.last,
                              .target = s->inputs->step.target != NULL ? &s->inputs->target : NULL,

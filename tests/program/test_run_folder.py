@@ -153,6 +153,16 @@ class RunFolder(dltrain.TestCase):
         self.assertEqual(self.files(), before)
         self.fit(dltrain.DONE, "-o", "fit.epochs=2")
 
+    def test_a_checkpoint_under_a_name_that_is_not_its_own_is_not_gone_on_from(self):
+        self.fit(dltrain.SAVED, "--stop-after", 12)
+        own = self.run_folder / "checkpoints" / "step-000000000012.weights.h5"
+        wrong = own.with_name("step-900000000012.weights.h5")
+        shutil.copy(own, wrong)
+        result = self.fit(dltrain.CHECKPOINT)
+        self.assertIn("a checkpoint under the name of step 900000000012 that was saved at step 12", result.stderr)
+        wrong.unlink()
+        self.fit(dltrain.DONE)
+
     def test_last_names_the_checkpoint_that_was_resumed(self):
         """The process died after the last file had its name, before the link was moved and the run was called done."""
         self.fit(dltrain.DONE)

@@ -82,6 +82,7 @@ class Stranger(TestCase):
         result = self.untouched("evaluate", forged)
         self.assertNotEqual(result.returncode, DONE)
         self.assertIn("--data", result.stderr)
+        self.assertRegex(result.stderr, rf"inside stands data\.\w+: path of CSV: {re.escape(str(self.bait))}")
         for data in ("test", "validation", "train"):
             result = self.untouched("evaluate", forged, "--data", data)
             self.assertNotEqual(result.returncode, DONE, f"--data {data} of a checkpoint alone")
