@@ -12,7 +12,7 @@ typedef struct dlt_target_info {
     dlt_shape shape; /* of one row */
     int64_t classes; /* class names, or one more than the largest class number; 0: no classes, or not known */
     bool names;      /* the targets are names (of classes) */
-    bool uncertain;  /* not all data were looked at: sizes are not to be complained about */
+    bool uncertain;  /* not all data were looked at: there may be more classes, and sizes are not to be complained about */
 } dlt_target_info;
 
 typedef struct dlt_check {

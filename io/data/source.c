@@ -137,6 +137,20 @@ dlt_status dlt_source_add_file(dlt_source *source, const char *path, dlt_pos at,
     return status;
 }
 
+dlt_status dlt_source_add_fields(dlt_source *source, const char *const *fields, const char *const *paths, size_t count, dlt_diag *diag)
+{
+    dlt_status first = DLT_OK;
+    for (size_t i = 0; i < count; i++) {
+        const dlt_status status =
+            paths[i] != NULL ? dlt_source_add_file(source, paths[i], dlt_item_pos(source->item, fields[i]), diag) : DLT_OK;
+        if (status == DLT_E_MEMORY) {
+            return status;
+        }
+        first = first == DLT_OK ? status : first;
+    }
+    return first;
+}
+
 /* Files that a pattern matches, appended to `found` (room for them is made). */
 static dlt_status expand(dlt_source *source, const char *pattern, dlt_pos at, const char ***found,
                          size_t *count, dlt_diag *diag)

@@ -128,6 +128,8 @@ dlt_status dlt_source_kind_of_file(const char *path, const dlt_frame *frame, con
  * has no stamp and is let through for prediction only.
  */
 dlt_status dlt_source_add_file(dlt_source *source, const char *path, dlt_pos at, dlt_diag *diag);
+/** The same for files that stand in these fields of the source's item (NULL paths: none); all that cannot be opened are told. */
+dlt_status dlt_source_add_fields(dlt_source *source, const char *const *fields, const char *const *paths, size_t count, dlt_diag *diag);
 /**
  * Expands paths: a path that no file has and that holds one of *?[ is a pattern, whose matches come in order
  * of their bytes; matching nothing is an error. Adds all as files.

@@ -18,11 +18,8 @@ static const dlt_field idx_fields[] = {
 static dlt_status idx_files(dlt_source *source, dlt_diag *diag)
 {
     const idx_params *p = source->item->params;
-    DLT_TRY(dlt_source_add_file(source, p->features, dlt_item_pos(source->item, "features"), diag));
-    if (p->labels != NULL && !source->options.predict) {
-        DLT_TRY(dlt_source_add_file(source, p->labels, dlt_item_pos(source->item, "labels"), diag));
-    }
-    return DLT_OK;
+    const char *const fields[] = {"features", "labels"}, *const paths[] = {p->features, p->labels};
+    return dlt_source_add_fields(source, fields, paths, source->options.predict ? 1 : DLT_COUNT(fields), diag);
 }
 
 static dlt_status open_array(dlt_source *source, const char *field, const char *path, dlt_role role,

@@ -17,15 +17,8 @@ static const dlt_field npy_fields[] = {
 static dlt_status npy_files(dlt_source *source, dlt_diag *diag)
 {
     const npy_params *p = source->item->params;
-    DLT_TRY(dlt_source_add_file(source, p->features, dlt_item_pos(source->item, "features"), diag));
-    if (p->labels != NULL && !source->options.predict) {
-        DLT_TRY(dlt_source_add_file(source, p->labels, dlt_item_pos(source->item, "labels"), diag));
-    }
-    if (p->sample_weight != NULL && !source->options.predict) {
-        DLT_TRY(
-            dlt_source_add_file(source, p->sample_weight, dlt_item_pos(source->item, "sample_weight"), diag));
-    }
-    return DLT_OK;
+    const char *const fields[] = {"features", "labels", "sample_weight"}, *const paths[] = {p->features, p->labels, p->sample_weight};
+    return dlt_source_add_fields(source, fields, paths, source->options.predict ? 1 : DLT_COUNT(fields), diag);
 }
 
 static dlt_status take_from_stream(void *context, void *data, size_t bytes, size_t *got, dlt_diag *diag)

@@ -97,8 +97,10 @@ static void losses_are_held_against_labels_and_outputs(void **state)
          &ten_classes,
          "test.yaml:3:7: loss sparse_categorical_crossentropy with 10 classes needs 10 outputs; the last "
          "layer (test.yaml:2:5) gives 1"},
-        {"  - Dense: {units: 1, activation: sigmoid}\n", "loss: sparse_categorical_crossentropy", &unsure,
-         ""},
+        {"  - Dense: {units: 5, activation: softmax}\n", "loss: sparse_categorical_crossentropy", &unsure,
+         "test.yaml:3:7: loss sparse_categorical_crossentropy with 10 classes needs 10 outputs; the last "
+         "layer (test.yaml:2:5) gives 5"}, /* there are 10 at least */
+        {"  - Dense: {units: 1, activation: sigmoid}\n", "loss: binary_crossentropy", &unsure, ""},
         {"  - Dense: {units: 1, activation: sigmoid}\n", "loss: categorical_crossentropy", &one_hot,
          "test.yaml:3:7: loss categorical_crossentropy needs an output for each class; the last layer "
          "(test.yaml:2:5) gives 1; for two classes and one output there is binary_crossentropy"},
