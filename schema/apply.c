@@ -491,11 +491,10 @@ bool dlt_apply_fields(dlt_loader *l, const dlt_field *fields, const dlt_category
         if (field == NULL && !known && !(fields == l->model && strcmp(key->text, "vars") == 0)) {
             const char *meant = dlt_mistake_key(l, key->pos, key->text, fields, category);
             const dlt_field *other = meant != NULL ? dlt_field_of(fields, meant, &part) : NULL;
-            const bool section = category == NULL && l->stand_in != NULL;
-            if (other != NULL && (!section || dlt_field_required(other))) { /* so that it is not reported as missing too */
+            if (other != NULL && (l->stand_in == NULL || dlt_field_required(other))) { /* so that it is not reported as missing too */
                 given[other - fields][part] = true;
-            }
-            if (section) { /* else the default stands for what was meant */
+            } /* else its default stands for what was meant */
+            if (category == NULL && l->stand_in != NULL) {
                 note_broken(l, meant != NULL ? meant : "");
             } else {
                 l->harm = l->harm || other == NULL || !is_harmless(other, part);

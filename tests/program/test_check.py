@@ -1,9 +1,11 @@
 """`check` with the kinds of the program: mistakes of the file and of data and shapes, in one run."""
 
 import json
+import os
 import re
+import subprocess
 
-from dltrain import CONFIG, DONE, NO_DATA, TestCase, main, run
+from dltrain import BUILD, CONFIG, DONE, NO_DATA, TestCase, main, run
 
 MODEL = """name: c
 data: {{train: {{CSV: {{path: rows.csv, target: {target}}}}}}}
@@ -82,6 +84,33 @@ class Check(TestCase):
                 with self.subTest(text=text):
                     self.assertIn(result.returncode, (DONE, CONFIG, NO_DATA), result.stderr)
                     self.assertEqual(result.returncode != DONE, bool(re.search(r"\n\d+ errors?(, \d+ warnings?)? in ", result.stderr)), result.stderr)
+
+    def test_a_wrong_key_of_a_layer_is_told_and_the_rest_looked_at(self):
+        """Every key of every layer that has an example, misspelt, and with a value that no key takes."""
+        definitions = json.loads(run("schema").stdout)["definitions"]
+        listed = subprocess.run([os.environ.get("DLTRAIN_EXAMPLES", str(BUILD / "tests" / "list_examples"))],
+                                stdout=subprocess.PIPE, check=True, text=True).stdout
+        model, seen = self.folder / "layer.yaml", set()
+        for example in map(json.loads, listed.splitlines()):
+            kind = example["kind"]
+            if kind in seen or "layers" not in example or kind + ": {" not in example["layers"]:
+                continue
+            seen.add(kind)
+            definition = definitions[f"layer.{kind}"]
+            keys = [key for form in definition.get("anyOf", [definition]) for key in form.get("properties", {})]
+            for key in keys:
+                for words in ([f"{key}x: 1"] if key + "x" not in keys else []) + [f"{key}: [[[1]], {{}}]"]:
+                    if re.search(rf"\b{key}:", example["layers"]) and not words.startswith(key + "x"):
+                        continue  # it would stand twice
+                    layers = example["layers"].replace(kind + ": {", f"{kind}: {{{words}, ", 1)
+                    shape = json.dumps(example["shape"][1:])
+                    model.write_text(f"layers: [{{Input: {{shape: {shape}, dtype: {example['dtype']}}}}}, {layers[1:-1]}, Flatten, {{Dense: {{units: 3}}}}]\n"
+                                     "loss: mse\n")
+                    result = run("check", model)
+                    with self.subTest(text=model.read_text()):
+                        self.expect(result, CONFIG)
+                        self.assertRegex(result.stderr, rf"unknown key '{key}x'|{key}.*must be|takes|expected")
+        self.assertGreater(len(seen), 30)
 
     def test_data_alone_are_told_by_their_own_code(self):
         (self.folder / "c.yaml").write_text("x")
