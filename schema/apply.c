@@ -289,8 +289,12 @@ static void note_broken(dlt_loader *l, const char *meant)
 }
 
 /* Whether no shape hangs on a thing's field, so that its default, or 0, can stand for a wrong value while the rest is looked at. */
-static bool is_harmless(const dlt_field *field, dlt_part_of part)
+static bool is_harmless(dlt_loader *l, const dlt_field *field, dlt_part_of part)
 {
+    if (field->type == DLT_FIELD_ITEM && strcmp(field->category, "activation") == 0) {
+        l->broken |= DLT_BROKEN_ACTIVATION; /* but the loss may */
+        return true;
+    }
     static const char *const categories[] = {"initializer", "regularizer", "constraint"};
     for (size_t i = 0; i < DLT_COUNT(categories) && field->type == DLT_FIELD_ITEM; i++) {
         if (strcmp(field->category, categories[i]) == 0) {
@@ -476,7 +480,7 @@ bool dlt_apply_fields(dlt_loader *l, const dlt_field *fields, const dlt_category
                     note_broken(l, NULL);
                 }
                 given[index][part] = !take_away(field, map->values[i], base);
-            } else if (!right && l->stand_in != NULL && !is_harmless(field, part)) {
+            } else if (!right && l->stand_in != NULL && !is_harmless(l, field, part)) {
                 l->harm = true;
             } else if (!right && l->stand_in != NULL) {
                 given[index][part] = part == DLT_WHOLE && dlt_field_required(field); /* then 0 stands for it */
@@ -497,7 +501,7 @@ bool dlt_apply_fields(dlt_loader *l, const dlt_field *fields, const dlt_category
             if (category == NULL && l->stand_in != NULL) {
                 note_broken(l, meant != NULL ? meant : "");
             } else {
-                l->harm = l->harm || other == NULL || !is_harmless(other, part);
+                l->harm = l->harm || other == NULL || !is_harmless(l, other, part);
             }
             good = false;
         }

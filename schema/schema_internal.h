@@ -38,7 +38,7 @@ typedef struct dlt_kind_entry {
 } dlt_kind_entry;
 
 /** Parts of a model file in which something is wrong, so that what hangs on them is not known. */
-enum { DLT_BROKEN_LAYERS = 1, DLT_BROKEN_DATA = 2, DLT_BROKEN_FIT = 4, DLT_BROKEN_METRICS = 8, DLT_BROKEN_VALIDATION = 16 };
+enum { DLT_BROKEN_LAYERS = 1, DLT_BROKEN_DATA = 2, DLT_BROKEN_FIT = 4, DLT_BROKEN_METRICS = 8, DLT_BROKEN_VALIDATION = 16, DLT_BROKEN_ACTIVATION = 32 };
 
 /** State of reading one model file. */
 typedef struct dlt_loader {

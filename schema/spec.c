@@ -412,6 +412,7 @@ static dlt_status build(dlt_loader *l, const dlt_yaml *tree, const dlt_load_opti
     spec->effective = effective;
     check_spec(l, spec);
     spec->unsure_metrics = (l->broken & DLT_BROKEN_METRICS) != 0;
+    spec->unsure_activation = (l->broken & DLT_BROKEN_ACTIVATION) != 0;
     spec->unsure_validation = (l->broken & DLT_BROKEN_VALIDATION) != 0;
     dlt_shown_digest(spec->effective, spec->digest);
     return l->errors == 0 ? DLT_OK : DLT_E_CONFIG;

@@ -51,6 +51,7 @@ typedef struct dlt_run_spec {
     const char *folder;    /* absolute: relative paths were taken against it */
     char digest[65];       /* of everything that changes what is trained (decisions 29) */
     const struct dlt_shown *effective; /* every value written down again: see schema/dump.h */
+    bool unsure_activation;                 /* mistaken in an activation: that the last one does not fit the loss says nothing */
     bool unsure_metrics, unsure_validation; /* mistaken in what the logs have: that a name is not among them says nothing */
     bool mistaken;         /* made in spite of mistakes (dlt_load_options.stand_in): to look for others in, and for nothing else */
 } dlt_run_spec;

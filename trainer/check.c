@@ -300,7 +300,7 @@ static void check_loss(const dlt_check *c, dlt_diag *diag)
     check_subject(c, &s, diag);
     const bool too_few = s.form == DLT_TARGET_CLASSES && c->target != NULL && c->target->classes > last_dim(&c->y->shape) &&
                          last_dim(&c->y->shape) > 1;
-    if (dlt_diag_count(diag, DLT_ERROR) == errors || too_few) { /* else another loss is advised */
+    if (!c->unsure_activation && (dlt_diag_count(diag, DLT_ERROR) == errors || too_few)) { /* else another loss is advised */
         check_activation(c, desc, params, diag);
     }
 }

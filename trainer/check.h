@@ -18,6 +18,7 @@ typedef struct dlt_target_info {
 typedef struct dlt_check {
     const dlt_spec *spec;
     const dlt_variables *variables; /* after the forward graph was built; NULL: it was not */
+    bool unsure_activation; /* the last one may be another */
     bool unsure_metrics; /* there may be others: a monitor is complained about only where it is much like one that there is */
     const dlt_value *y;             /* the model's output, (B, ...) */
     const dlt_item *last;           /* the layer that makes it; NULL: none */

@@ -188,7 +188,8 @@ static dlt_status check_parts(const dlt_session *s, dlt_diag *diag)
     dlt_metric_set *metrics = NULL;
     DLT_TRY(dlt_metric_set_create(s->arena, &s->spec->metrics, &s->spec->weighted_metrics, &metrics, diag));
     const dlt_check check = {.spec = s->spec, .metrics = metrics, .validation = s->spec->data.validation != NULL || s->run->unsure_validation,
-                             .unsure_metrics = s->run->unsure_metrics};
+                             .unsure_metrics = s->run->unsure_metrics,
+                             .unsure_activation = s->run->unsure_activation};
     return dlt_check_model(&check, diag);
 }
 
@@ -394,7 +395,8 @@ static dlt_status check_model(dlt_session *s, const dlt_session_options *o, dlt_
                              .target = s->inputs->step.target != NULL ? &s->inputs->target : NULL,
                              .metrics = metrics,
                              .validation = s->spec->data.validation != NULL || s->run->unsure_validation,
-                             .unsure_metrics = s->run->unsure_metrics};
+                             .unsure_metrics = s->run->unsure_metrics,
+                             .unsure_activation = s->run->unsure_activation};
     const dlt_status status = dlt_check_model(&check, diag);
     const dlt_status order = check_measured_order(o, &weights, diag);
     const dlt_status ids = check_ids(s, diag), labels = check_labels(s, step.y, diag);
